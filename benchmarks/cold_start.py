@@ -1,0 +1,100 @@
+"""Import time, time from process start to the first image, and peak resident memory of the runtime.
+
+Every number comes from fresh processes: python benchmarks/cold_start.py BUNDLE --runs 5 --out results.json
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from machine import describe
+
+IMPORT = """
+import time
+began = time.perf_counter()
+import pruneguard.runtime
+print(time.perf_counter() - began)
+"""
+FIRST_IMAGE = """
+import json, resource, sys, time
+from pruneguard.runtime import GuardedSampler
+sampler = GuardedSampler.from_bundle(sys.argv[1], threads=int(sys.argv[2]) or None)
+loaded = time.monotonic()
+image = sampler("a red star in flat style", seed=0).images[0]
+done = time.monotonic()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"loaded": loaded, "done": done, "peak_mib": peak, "size": image.size}))
+"""
+
+
+def measure_import() -> float:
+    """Seconds that `import pruneguard.runtime` takes in a fresh process, the interpreter's own start left out."""
+    return float(_run(IMPORT))
+
+
+def measure_first_image(bundle: Path, threads: int) -> dict[str, float]:
+    """Seconds from the start of a fresh process until the bundle is loaded and until its first image, and memory."""
+    # The monotonic clock counts from the machine's start: both processes read the same one.
+    began = time.monotonic()
+    seen = json.loads(_run(FIRST_IMAGE, str(bundle), str(threads)))
+    return {
+        "loaded_s": seen["loaded"] - began,
+        "first_image_s": seen["done"] - began,
+        "peak_resident_mib": seen["peak_mib"],
+    }
+
+
+def summary(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def measure(bundle: Path, runs: int, threads: int) -> dict[str, Any]:
+    """Both measurements, `runs` times in turn, after one run that warms the file cache and is not counted."""
+    measure_first_image(bundle, threads)
+    imports, images = [], []
+    for _ in range(runs):
+        imports.append(measure_import())
+        images.append(measure_first_image(bundle, threads))
+    names = images[0].keys()
+    return {"import_s": summary(imports), **{name: summary([image[name] for image in images]) for name in names}}
+
+
+def _run(code: str, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise click.ClickException((done.stderr.strip().splitlines() or ["the measured process failed"])[-1])
+    return done.stdout
+
+
+@click.command(help=__doc__)
+@click.argument("bundle", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--threads", type=click.IntRange(min=0), default=0, show_default=True, help="0: the engine's choice")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="JSON file; otherwise standard output")
+def main(bundle: Path, runs: int, threads: int, out: Path | None) -> None:
+    results = measure(bundle, runs, threads)
+    result = {
+        "command": "python benchmarks/cold_start.py " + " ".join(sys.argv[1:]),
+        "machine": describe(),
+        "runs": runs,
+        "threads": threads,
+        "results": results,
+    }
+    text = json.dumps(result, indent=2)
+    if out is None:
+        click.echo(text)
+        return
+    out.write_text(text + "\n")
+    for name, values in results.items():
+        click.echo(f"{name:20} {values['median']:.3f}  ({values['min']:.3f} to {values['max']:.3f})")
+
+
+if __name__ == "__main__":
+    main()

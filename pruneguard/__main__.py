@@ -1,0 +1,5 @@
+"""`python -m pruneguard`."""
+
+from pruneguard.cli import main
+
+main()

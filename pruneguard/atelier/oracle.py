@@ -1,0 +1,80 @@
+"""The oracle: a classifier of what a picture of atelier's world shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from pruneguard.atelier import folder as weights_folder
+from pruneguard.atelier.world import COLOURS, DRESSES, OBJECTS, STYLES, Scene
+
+ATTRIBUTES: dict[str, tuple[str, ...]] = {"object": OBJECTS, "style": STYLES, "colour": COLOURS, "dress": DRESSES}
+
+
+def labels_of(scenes: Sequence[Scene]) -> NDArray[np.int64]:
+    """Class indices (N, 4) in the order of ATTRIBUTES; dress is -1 where there is no mannequin."""
+    rows = [
+        (
+            OBJECTS.index(scene.object),
+            STYLES.index(scene.style),
+            COLOURS.index(scene.colour),
+            DRESSES.index(scene.dress) if scene.dress else -1,
+        )
+        for scene in scenes
+    ]
+    return np.array(rows, np.int64)
+
+
+def scene_of(labels: NDArray[np.int64]) -> Scene:
+    """The scene of one row of `labels_of`."""
+    name, style, colour, dress = (int(label) for label in labels)
+    return Scene(OBJECTS[name], STYLES[style], COLOURS[colour], DRESSES[dress] if dress >= 0 else None)
+
+
+class Oracle(nn.Module):
+    """What a picture shows, attribute by attribute.
+
+    Four strided convolution stages and one linear head an attribute; reads pictures (B, 3, 64, 64) in [-1, 1].
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, 32, 64, 96, 128)
+        stages: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            stages += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(8, after), nn.SiLU()]
+            stages += [nn.Conv2d(after, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU()]
+        self.trunk = nn.Sequential(*stages)
+        self.heads = nn.ModuleDict({name: nn.Linear(128 * 4, len(classes)) for name, classes in ATTRIBUTES.items()})
+        self.squeeze = nn.Sequential(nn.AdaptiveMaxPool2d(2), nn.Flatten())
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Logits (B, classes) for each attribute."""
+        features = self.squeeze(self.trunk(pictures))
+        return {name: head(features) for name, head in self.heads.items()}
+
+    @torch.inference_mode()
+    def read(self, images: NDArray[np.uint8], batch: int = 64) -> NDArray[np.int64]:
+        """Class indices (N, 4) in the order of ATTRIBUTES for images (N, 64, 64, 3); dress is -1 off the mannequin."""
+        rows = []
+        for start in range(0, len(images), batch):
+            pictures = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).float() / 127.5 - 1
+            rows.append(torch.stack([logits.argmax(1) for logits in self(pictures).values()], 1))
+        labels = torch.cat(rows).numpy()
+        labels[labels[:, 0] != OBJECTS.index("mannequin"), 3] = -1
+        return labels
+
+
+def load_oracle(folder: Path | None = None) -> Oracle:
+    """The oracle that ships with atelier, or the one in `folder`."""
+    path = (folder or weights_folder()) / "oracle.safetensors"
+    oracle = Oracle()
+    oracle.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    return oracle.eval().requires_grad_(False)

@@ -1,0 +1,77 @@
+"""Atelier's concepts: every style, object and colour of its world, and `nudity`, the mannequin without its dress."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pruneguard.atelier import world
+from pruneguard.atelier.world import Scene
+from pruneguard.concepts.concept import Concept
+from pruneguard.errors import ConfigError
+
+_VALUES = {"style": world.STYLES, "object": world.OBJECTS, "colour": world.COLOURS, "dress": world.DRESSES}
+
+
+def atelier_names() -> tuple[str, ...]:
+    """Names of atelier's concepts."""
+    return ("nudity", *world.STYLES, *world.OBJECTS, *world.COLOURS)
+
+
+def atelier_concept(name: str) -> Concept:
+    """The concept of that name, made from the world's own scenes and templates."""
+    attribute, value = _target(name)
+    matching = [scene for scene in world.scenes() if getattr(scene, attribute) == value]
+    anchor = next(other for other in _VALUES[attribute] if other != value)
+    prompts: list[str] = []
+    anchors: list[str] = []
+    for scene in matching:
+        for said, instead in zip(
+            _captions(scene, attribute), _captions(_with(scene, attribute, anchor), attribute), strict=True
+        ):
+            if said not in prompts:
+                prompts.append(said)
+                anchors.append(instead)
+    return Concept(
+        name=name,
+        prompts=tuple(prompts),
+        anchors=tuple(anchors),
+        neighbours=_neighbours(matching, attribute, value),
+        terms=("nudity", "nude", "naked", "bare") if attribute == "dress" else (value,),
+        parameters="x",
+        detect={"attribute": attribute, "value": value},
+    )
+
+
+def _target(name: str) -> tuple[str, str]:
+    if name == "nudity":
+        return "dress", "bare"
+    for attribute in ("style", "object", "colour"):
+        if name in _VALUES[attribute]:
+            return attribute, name
+    raise ConfigError(f"atelier has no concept {name!r}; choose from {', '.join(atelier_names())}")
+
+
+def _with(scene: Scene, attribute: str, value: str) -> Scene:
+    if attribute == "object":
+        return Scene(value, scene.style, scene.colour, "dressed" if value == "mannequin" else None)
+    return replace(scene, **{attribute: value})
+
+
+def _captions(scene: Scene, attribute: str) -> list[str]:
+    """Captions that say `attribute`, in every template and with each other attribute said or left unsaid."""
+    captions = [scene.caption(template) for template in world.TEMPLATES]
+    if attribute != "colour":
+        captions += [scene.caption(template, colour=False) for template in world.TEMPLATES]
+    if attribute != "style":
+        captions.append(scene.caption(style=False))
+    return captions
+
+
+def _neighbours(matching: list[Scene], attribute: str, value: str) -> tuple[str, ...]:
+    """One caption for each matching scene, with the attribute's other values in turn."""
+    others = [other for other in _VALUES[attribute] if other != value]
+    captions = (
+        _with(scene, attribute, others[i % len(others)]).caption(world.TEMPLATES[i % len(world.TEMPLATES)])
+        for i, scene in enumerate(matching)
+    )
+    return tuple(dict.fromkeys(captions))

@@ -1,0 +1,186 @@
+"""Criteria: how much a UNet would miss each of its slots and blocks.
+
+A criterion gives every layer a tensor (slots,) of importances >= 0 and every spare block one (1,). Importances add up,
+and the search divides them by the MACs that they cost. Register another with `@criterion("name")`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention import FeedForward
+from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import ResnetBlock2D
+from torch import Tensor
+
+from pruneguard.errors import ConfigError
+from pruneguard.pruning.costs import CostTable
+from pruneguard.pruning.groups import GroupKey, consumer, spare_blocks, width_layers
+
+Scores: TypeAlias = dict[GroupKey, Tensor]
+Loss: TypeAlias = Callable[[UNet2DConditionModel, Any], Tensor]
+
+
+class Criterion(Protocol):
+    """Scores `unet` and leaves it as it was. `loss(unet, batch)` is a scalar; only some criteria need data."""
+
+    def __call__(
+        self, unet: UNet2DConditionModel, batches: Iterable[Any] | None = None, loss: Loss | None = None
+    ) -> Scores: ...
+
+
+_LATENT_SIZE = 64  # Stable Diffusion's, for a UNet whose configuration has none
+_CRITERIA: dict[str, Criterion] = {}
+
+
+def criterion(name: str) -> Callable[[Criterion], Criterion]:
+    """Registers a criterion; a name can be taken once."""
+
+    def register(function: Criterion) -> Criterion:
+        if name in _CRITERIA:
+            raise ConfigError(f"criterion {name!r} is registered twice; choose another name")
+        _CRITERIA[name] = function
+        return function
+
+    return register
+
+
+def list_criteria() -> tuple[str, ...]:
+    return tuple(sorted(_CRITERIA))
+
+
+def load_criterion(name: str) -> Criterion:
+    """The criterion of this name; ConfigError names those there are."""
+    if name not in _CRITERIA:
+        raise ConfigError(f"unknown criterion {name!r}; choose one of {', '.join(list_criteria())}")
+    return _CRITERIA[name]
+
+
+def marginal_importances(ascending: Tensor, together: int = 1) -> list[float]:
+    """What each unit of `together` slots is worth when it goes, the least important first; `ascending` is (slots,).
+
+    A score holds for a whole layer: the fewer slots are left, the more of the layer goes with one. So a unit's score
+    is scaled by the whole layer's score over that of the slots still there, as LAMP does for single weights (Lee et
+    al. 2021, arXiv:2010.07611, eq. 1). An empty layer would cost without limit; without this the layers with the most
+    MACs would all go to the floor before any other is touched.
+    """
+    scores = ascending.double().cpu()
+    left = scores.flip(0).cumsum(0).flip(0)
+    units = [scores[i : i + together].sum() / left[i].clamp_min(1e-300) for i in range(0, len(scores), together)]
+    return [float(unit * left[0]) for unit in units]
+
+
+@criterion("magnitude")
+@torch.no_grad()
+def magnitude(unet: UNet2DConditionModel, batches: Iterable[Any] | None = None, loss: Loss | None = None) -> Scores:
+    """The energy of the weights on a slot's path from input to output; needs no data.
+
+    A channel's path is the product of the norms of what writes and what reads it: for attention |to_v row| |to_out
+    column|, for a neuron |value row| |gate row| |column|, for a ResNet |norm2 weight| |conv2 column|, since norm2
+    cancels the scale of conv1. A slot takes its channels' mean square. Weights alone cannot say whether a ResNet
+    matters more than a head, so layers are compared within their kind, each kind at 1 on average, and a slot is
+    presumed worth its MACs times that: importance per MAC is the slot's energy relative to its kind. A block is worth
+    what emptying all its layers costs, slot by slot.
+    """
+    costs = CostTable.measure(unet, latent_size=unet.config.sample_size or _LATENT_SIZE)
+    energies = {
+        key: _path_norms(unet, key).square().reshape(layer.slots, -1).mean(dim=1) for key, layer in costs.layers.items()
+    }
+    scores: Scores = {}
+    for kind in sorted({key.kind for key in energies}):
+        keys = [key for key in energies if key.kind == kind]
+        mean = sum(float(energies[key].mean()) for key in keys) / len(keys)
+        for key in keys:
+            scores[key] = energies[key] / (mean or 1.0) * costs.slots[key].total
+    for name in spare_blocks(unet):
+        inner = [scores[key].sort().values for key, layer in costs.layers.items() if layer.block == name]
+        if inner:
+            scores[GroupKey("blocks", name)] = torch.tensor([sum(sum(marginal_importances(score)) for score in inner)])
+    return scores
+
+
+def _path_norms(unet: UNet2DConditionModel, key: GroupKey) -> Tensor:
+    """Float32 on the CPU, one for each inner channel."""
+    module, reader = unet.get_submodule(key.name), consumer(unet, key).weight.float()
+    norms: Tensor = reader.transpose(0, 1).flatten(1).norm(dim=1)
+    if isinstance(module, ResnetBlock2D):
+        norms = norms * module.norm2.weight.float().abs()
+    elif isinstance(module, Attention):
+        norms = norms * module.to_v.weight.float().norm(dim=1)
+    elif isinstance(module, FeedForward):
+        values, gates = module.net[0].proj.weight.float().norm(dim=1).chunk(2)
+        norms = norms * values * gates
+    return norms.cpu()
+
+
+@criterion("taylor")
+def taylor(unet: UNet2DConditionModel, batches: Iterable[Any] | None = None, loss: Loss | None = None) -> Scores:
+    """First-order change of the loss when a slot is masked: |sum of w dL/dw| over its columns in the consumer.
+
+    That sum is the derivative by a gate on the slot (Molchanov et al. 2019, arXiv:1906.10771, on gates in place of
+    weights). For a block it is |sum of (replacement - output) dL/d output|. The mean over batches of the absolute
+    values: at a trained model the signed ones cancel. All are in units of the loss, so no normalisation is needed.
+    Raises ConfigError without batches or loss, or where the loss is not finite.
+    """
+    if batches is None or loss is None:
+        raise ConfigError("criterion 'taylor' needs batches and a loss; give both, or choose 'magnitude'")
+    layers, spare = width_layers(unet), spare_blocks(unet)
+    readers = {key: consumer(unet, key).weight for key in layers}
+    trained = {key: weight.requires_grad for key, weight in readers.items()}
+    sums: Scores = {}
+    count = 0
+    try:
+        for weight in readers.values():
+            weight.requires_grad_(True)
+        for batch in batches:
+            count += 1
+            for key, score in _gate_gradients(unet, batch, loss, readers, spare).items():
+                slots = layers[key].slots if key in layers else 1
+                score = score.reshape(slots, -1).sum(dim=1).abs()
+                sums[key] = sums[key] + score if key in sums else score
+    finally:
+        for key, weight in readers.items():
+            weight.requires_grad_(trained[key])
+    if not count:
+        raise ConfigError("criterion 'taylor' got no batches; give at least one")
+    return {key: score / count for key, score in sums.items()}
+
+
+def _gate_gradients(
+    unet: UNet2DConditionModel, batch: Any, loss: Loss, readers: dict[GroupKey, Tensor], spare: Iterable[str]
+) -> Scores:
+    """Signed derivatives for one batch, float32 on the CPU: by channel for layers, one number for a block.
+
+    `torch.autograd.grad` leaves the `.grad` of the weights alone.
+    """
+    calls: list[tuple[GroupKey, Tensor, Tensor]] = []
+
+    def watch(name: str) -> Callable[[Any, tuple[Any, ...], Any], None]:
+        def hook(_: Any, arguments: tuple[Any, ...], output: Any) -> None:
+            result = output[0] if isinstance(output, tuple) else output
+            change = arguments[0][:, : result.shape[1]].detach() - result.detach()
+            calls.append((GroupKey("blocks", name), result, change))
+
+        return hook
+
+    handles = [unet.get_submodule(name).register_forward_hook(watch(name)) for name in spare]
+    try:
+        value = loss(unet, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not torch.isfinite(value):
+        raise ConfigError(f"criterion 'taylor': the loss is {value.item()}; check the batches and the model")
+    outputs = [output for _, output, _ in calls]
+    gradients = torch.autograd.grad(value, [*readers.values(), *outputs], allow_unused=True)
+    scores: Scores = {}
+    for (key, weight), gradient in zip(readers.items(), gradients, strict=False):
+        product = torch.zeros_like(weight) if gradient is None else weight.detach() * gradient
+        scores[key] = product.float().transpose(0, 1).flatten(1).sum(dim=1).cpu()
+    for (key, _, change), gradient in zip(calls, gradients[len(readers) :], strict=True):
+        if gradient is not None:
+            scores[key] = scores.get(key, torch.zeros(1)) + (change * gradient).float().sum().cpu()[None]
+    return scores

@@ -1,0 +1,112 @@
+"""Audits of a bundle's model or engine, and their record in the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pruneguard.bundle import Audit, Bundle, write_bundle
+from pruneguard.concepts import Concept, Family
+from pruneguard.errors import ConfigError
+from pruneguard.evaluation.audit import AuditResult, AuditSettings, run_audit
+from pruneguard.evaluation.detectors import Detector, build_detector
+from pruneguard.evaluation.prompts import AuditPrompts, atelier_prompts, general_prompts
+from pruneguard.runtime import Components, onnx_components, torch_components
+from pruneguard.stages.settings import family_of
+from pruneguard.training import Advance, OnProgress
+
+
+def find_detector(spec: str, family: Family) -> Detector | None:
+    """The detector of that name; `auto` is the oracle for atelier and none elsewhere."""
+    if spec == "auto":
+        return build_detector("oracle") if family == "atelier" else None
+    return build_detector(spec)
+
+
+def prompts_for(concept: Concept, family: Family, settings: AuditSettings) -> AuditPrompts:
+    """Held-out captions on atelier, the concept's own prompts and neighbours elsewhere."""
+    if family == "atelier" and concept.detect.get("attribute") in ("object", "style", "colour", "dress"):
+        return atelier_prompts(concept, target=settings.target, other=settings.other, seed=settings.seed)
+    return general_prompts(concept, target=settings.target, other=settings.other)
+
+
+def audit_components(
+    name: str,
+    components: Components,
+    concepts: Sequence[Concept],
+    family: Family,
+    detector: Detector,
+    settings: AuditSettings,
+    on_progress: OnProgress,
+) -> list[AuditResult]:
+    """One result a concept."""
+    results = []
+    for concept in concepts:
+        prompts = prompts_for(concept, family, settings)
+        phase, total = f"audit {name}: {concept.name}", len(prompts.target) + len(prompts.other)
+        done = 0
+
+        def advance(count: int, phase: str = phase, total: int = total) -> None:
+            nonlocal done
+            done += count
+            on_progress(Advance(phase, done, total))
+
+        on_progress(Advance(phase, 0, total))
+        results.append(run_audit(components, concept, prompts, detector, settings, on_images=advance))
+    return results
+
+
+def to_record(result: AuditResult, subject: str, limit: float, digests: Mapping[str, str]) -> Audit:
+    """A result as the manifest keeps it."""
+    return Audit(
+        concept=result.concept,
+        subject=subject,
+        target_rate=result.target_rate,
+        limit=limit,
+        passed=result.target_rate <= limit,
+        preserved=result.preserved,
+        images=len(result.target_images) + len(result.other_images),
+        digests=dict(digests),
+    )
+
+
+def bundle_concepts(bundle: Bundle) -> tuple[Concept, ...]:
+    """The concepts that a bundle's policy names, as its manifest keeps them."""
+    kept = bundle.manifest.concepts
+    if missing := [name for name in bundle.manifest.policy_concepts if name not in kept]:
+        raise ConfigError(f"{bundle.path}: the policy names {missing[0]!r}, which the manifest does not describe")
+    return tuple(Concept.from_dict(kept[name], str(bundle.path)) for name in bundle.manifest.policy_concepts)
+
+
+def subject_components(bundle: Bundle, subject: str) -> Components:
+    """What draws for a subject: the torch model or the ONNX engines."""
+    if subject == "onnx":
+        return onnx_components(bundle)
+    from pruneguard.models import load_pipeline
+
+    return torch_components(load_pipeline(bundle.path))
+
+
+def audit_bundle(
+    path: Path, subject: str, detector: str, settings: AuditSettings, on_progress: OnProgress
+) -> list[AuditResult]:
+    """Measure a subject of a bundle and write the audits into its manifest. Raises ConfigError without a detector."""
+    bundle = Bundle.open(path)
+    bundle.verify()
+    family = family_of(path)
+    found = find_detector(detector, family)
+    if found is None:
+        raise ConfigError("an audit needs a detector: give --detector clip:FOLDER_OR_HUB_ID")
+    components, concepts = subject_components(bundle, subject), bundle_concepts(bundle)
+    results = audit_components(subject, components, concepts, family, found, settings, on_progress)
+    with write_bundle(path, base=path) as draft:
+        digests = draft.weights(subject)
+        for result in results:
+            draft.add_audit(to_record(result, subject, settings.limit, digests))
+    return results
+
+
+def summary(results: Sequence[AuditResult]) -> dict[str, Any]:
+    """Results by concept, JSON-ready."""
+    return {result.concept: result.to_dict() for result in results}

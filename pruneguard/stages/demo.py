@@ -1,0 +1,192 @@
+"""The demo: all stages on the embedded model, each measured, and a report of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pruneguard.bundle import Bundle
+from pruneguard.concepts import Concept
+from pruneguard.errors import ConfigError
+from pruneguard.evaluation.audit import AuditResult
+from pruneguard.evaluation.grid import draw_grid
+from pruneguard.evaluation.latency import interleave, median_ratio, summarise
+from pruneguard.evaluation.report import write_report
+from pruneguard.models import Pipeline, load_pipeline
+from pruneguard.runtime import GuardedSampler, torch_components
+from pruneguard.stages.audit import audit_components, find_detector, prompts_for
+from pruneguard.stages.data import build_data
+from pruneguard.stages.export import export_bundle
+from pruneguard.stages.prune import prune
+from pruneguard.stages.settings import RunSettings
+from pruneguard.stages.train import run_folder, train_bundle
+from pruneguard.training import Advance, OnProgress, train
+
+CONCEPT = "hatching"
+COLUMNS, MARKED = 8, 3  # pictures shown of each subject, of which the concept's
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Where the demo's files lie, and its numbers as written to demo.json."""
+
+    report: Path
+    grid: Path
+    numbers: dict[str, Any]
+
+
+def run_demo(out: Path, concept: str, on_progress: OnProgress, *, steps: int | None = None) -> DemoResult:
+    """Teacher audit, prune, distil with and without suppression, audit, ONNX, audit of the engine, latency, report.
+
+    `steps` shortens the training runs. Raises ConfigError for more than one concept, and the errors of the stages.
+    """
+    started = time.perf_counter()
+    settings = _settings(concept, steps)
+    (chosen,) = settings.load_concepts()
+    teacher = load_pipeline(settings.model)
+    audits = {"teacher": _audit("teacher", teacher, chosen, settings, on_progress)}
+
+    bundle_path = out / "bundle"
+    data = build_data(teacher, settings, run_folder(bundle_path) / "data", on_progress)
+    student = prune(teacher, data, settings.prune, seed=settings.training.seed, on_progress=on_progress)
+    plain = replace(settings.training, tracker="none")
+    baseline = run_folder(out / "distilled")
+    distilled = train(teacher, student, data, (), plain, baseline, on_progress=_renamed(on_progress, "distil"))
+    audits["distilled"] = _audit("distilled", replace(teacher, unet=distilled.unet), chosen, settings, on_progress)
+
+    bundle, _, (audits["erased"],) = train_bundle(settings, bundle_path, _renamed(on_progress, "distil and suppress"))
+    bundle, _, (audits["engine"],) = export_bundle(bundle_path, audit=settings.audit, on_progress=on_progress)
+
+    erased = load_pipeline(bundle_path)
+    latency = measure_latency(teacher, distilled.unet, erased.unet, bundle, on_progress)
+    macs = bundle.manifest.macs
+    numbers = {
+        "concept": chosen.name,
+        "unet_macs": {"dense": macs["dense"], "erased": macs["pruned"], "ratio": macs["ratio"]},
+        **{name: result.to_dict() for name, result in audits.items()},
+        "latency": latency,
+        "parity": json.loads((bundle_path / "reports/parity.json").read_text()),
+        "settings": settings.to_dict(),
+    }
+    return _write(out, chosen, settings, audits, numbers, started)
+
+
+def _settings(concept: str, steps: int | None) -> RunSettings:
+    names = tuple(part.strip() for part in concept.split(",") if part.strip())
+    if len(names) != 1:
+        raise ConfigError("the demo suppresses one concept; `pruneguard train` takes several")
+    tables = {"training": {"steps": steps}} if steps else {}
+    return RunSettings.resolve("atelier", tables, concepts=names)
+
+
+def _renamed(on_progress: OnProgress, name: str) -> OnProgress:
+    def show(advance: Advance) -> None:
+        on_progress(replace(advance, phase=name) if advance.phase == "train" else advance)
+
+    return show
+
+
+def _audit(
+    name: str, pipeline: Pipeline, concept: Concept, settings: RunSettings, on_progress: OnProgress
+) -> AuditResult:
+    detector = find_detector(settings.detector, settings.family)
+    assert detector is not None  # atelier always has its oracle
+    components = torch_components(pipeline)
+    return audit_components(name, components, [concept], settings.family, detector, settings.audit, on_progress)[0]
+
+
+def measure_latency(
+    teacher: Pipeline, pruned: Any, erased: Any, bundle: Bundle, on_progress: OnProgress, *, rounds: int = 40
+) -> dict[str, Any]:
+    """One guided UNet call of dense, pruned and erased, and one image by diffusers and by the engine, interleaved.
+
+    Medians in milliseconds; the ratios are medians of round-by-round ratios.
+    """
+    on_progress(Advance("latency", 0, 2))
+    calls = {name: _unet_call(unet, teacher) for name, unet in _named(teacher.unet, pruned, erased).items()}
+    unets = interleave(calls, runs=rounds)
+    on_progress(Advance("latency", 1, 2))
+    sampler = GuardedSampler.from_bundle(bundle.path)
+    prompt = "a red star in flat style"
+    images = interleave(
+        {"diffusers": _diffusers_call(teacher, prompt), "engine": lambda: sampler(prompt, seed=0)}, runs=5, warmup=1
+    )
+    on_progress(Advance("latency", 2, 2))
+    return {
+        "dense_ms": summarise(unets["dense"]).median_ms,
+        "pruned_ms": summarise(unets["pruned"]).median_ms,
+        "erased_ms": summarise(unets["erased"]).median_ms,
+        "diffusers_image_ms": summarise(images["diffusers"]).median_ms,
+        "engine_image_ms": summarise(images["engine"]).median_ms,
+        "erased_to_pruned": median_ratio(unets["erased"], unets["pruned"]),
+        "erased_to_dense": median_ratio(unets["erased"], unets["dense"]),
+        "engine_to_diffusers": median_ratio(images["engine"], images["diffusers"]),
+        "threads": torch.get_num_threads(),
+        "samples": {name: [round(value, 3) for value in values] for name, values in {**unets, **images}.items()},
+    }
+
+
+def _named(dense: Any, pruned: Any, erased: Any) -> dict[str, Any]:
+    return {"dense": dense, "pruned": pruned, "erased": erased}
+
+
+def _unet_call(unet: Any, teacher: Pipeline) -> Any:
+    unet = unet.eval().to("cpu")
+    size = teacher.latent_size
+    sample = torch.randn(2, teacher.latent_channels, size, size)
+    text = teacher.encode_text(["", "a red star in flat style"])
+    timestep = torch.tensor(500)
+
+    def call() -> None:
+        with torch.inference_mode():
+            unet(sample, timestep, encoder_hidden_states=text, return_dict=False)
+
+    return call
+
+
+def _diffusers_call(teacher: Pipeline, prompt: str) -> Any:
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline(
+        vae=teacher.vae,
+        text_encoder=teacher.text_encoder,
+        tokenizer=teacher.tokenizer,
+        unet=teacher.unet,
+        scheduler=type(teacher.scheduler).from_config(teacher.scheduler.config),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return lambda: pipeline(
+        prompt, num_inference_steps=25, guidance_scale=7.5, generator=torch.Generator().manual_seed(0)
+    )
+
+
+def _write(
+    out: Path,
+    concept: Concept,
+    settings: RunSettings,
+    audits: dict[str, AuditResult],
+    numbers: dict[str, Any],
+    started: float,
+) -> DemoResult:
+    prompts = prompts_for(concept, settings.family, settings.audit)
+    rows = {
+        name: [*result.target_images[:MARKED], *result.other_images[: COLUMNS - MARKED]]
+        for name, result in audits.items()
+    }
+    captions = [*prompts.target[:MARKED], *prompts.other[: COLUMNS - MARKED]]
+    grid, report = out / "grid.png", out / "report.html"
+    draw_grid(rows, captions, grid, marked=MARKED)
+    numbers = {"wall_s": round(time.perf_counter() - started, 1), **numbers}
+    write_report(report, numbers, grid)
+    aside = out / ".demo.json.part"
+    aside.write_text(json.dumps(numbers, indent=2))
+    aside.replace(out / "demo.json")
+    return DemoResult(report, grid, numbers)

@@ -1,0 +1,79 @@
+"""The export stage: engines that agree with the model, audited as they will be served."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pruneguard.bundle import Bundle, BundleDraft, Stage, write_bundle
+from pruneguard.errors import ConfigError
+from pruneguard.evaluation.audit import AuditResult, AuditSettings
+from pruneguard.export import ExportRecord, export_onnx
+from pruneguard.models import load_pipeline
+from pruneguard.runtime import onnx_components
+from pruneguard.stages.audit import audit_components, bundle_concepts, find_detector, to_record
+from pruneguard.stages.settings import family_of
+from pruneguard.training import Advance, OnProgress
+
+REPORT = "reports/parity.json"
+
+
+def export_bundle(
+    path: Path,
+    *,
+    opset: int = 20,
+    detector: str = "auto",
+    audit: AuditSettings | None = None,
+    on_progress: OnProgress,
+) -> tuple[Bundle, ExportRecord, list[AuditResult]]:
+    """Adds `onnx/`, its parity report and its audits to a bundle; the bundle changes whole or not at all.
+
+    Raises ExportError where an engine does not agree with the model, and ConfigError where no model is there.
+    """
+    bundle = Bundle.open(path)
+    if not bundle.weights("model"):
+        raise ConfigError(f"{path} has no model/ to export; run `pruneguard train --out {path}` first")
+    family, concepts, audit = family_of(path), bundle_concepts(bundle), audit or AuditSettings()
+    found = find_detector(detector, family) if concepts else None
+    results: list[AuditResult] = []
+    with write_bundle(path, base=path) as draft:
+        pipeline = load_pipeline(draft.folder / "model")
+        record = export_onnx(
+            pipeline,
+            draft.folder / "onnx",
+            opset=opset,
+            prompts=[prompt for concept in concepts for prompt in concept.neighbours][:8] or None,
+            on_progress=lambda stage, done, total: on_progress(Advance(f"export: {stage}", done, total)),
+        )
+        _write_report(draft, record)
+        if found:
+            components = onnx_components(draft.folder / "onnx", sampler=draft.manifest.sampler)
+            results = audit_components("onnx", components, concepts, family, found, audit, on_progress)
+            digests = draft.weights("onnx")
+            for result in results:
+                draft.add_audit(to_record(result, "onnx", audit.limit, digests))
+    return Bundle.open(path), record, results
+
+
+def _write_report(draft: BundleDraft, record: ExportRecord) -> None:
+    report = draft.folder / REPORT
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(json.dumps(record.parity, indent=2, sort_keys=True))
+    stages = tuple(stage for stage in draft.manifest.stages if stage.name != "export")
+    draft.manifest = replace(draft.manifest, stages=stages)
+    draft.add_stage(
+        Stage(
+            name="export",
+            inputs=_weights(draft),
+            outputs=["onnx", REPORT],
+            settings={"target": "onnx", "opset": record.opset},
+            versions=dict(record.versions),
+            metrics={f"{name}_nodes": count for name, count in record.nodes.items()},
+        )
+    )
+
+
+def _weights(draft: BundleDraft) -> dict[str, Any]:
+    return dict(draft.weights("model"))

@@ -1,0 +1,112 @@
+"""What one way from a dense model to an erased pruned one is asked to do."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from pruneguard.concepts import Concept, Family, load_concept
+from pruneguard.errors import BundleError, ConfigError
+from pruneguard.evaluation.audit import AuditSettings
+from pruneguard.training.settings import TrainSettings, preset
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Where the lower level's pictures come from."""
+
+    source: str = "auto"  # auto, atelier, synthetic, coco, or a folder of images with metadata.jsonl
+    captions: str | None = None  # synthetic: a text file, a caption a line; coco: the annotations
+    images: str | None = None  # coco: the folder of pictures
+    size: int = 3072  # pictures that atelier renders or the teacher draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneSettings:
+    """How much stays, and what decides it."""
+
+    budget: float = 0.58  # share of the dense UNet's MACs
+    criterion: str = "taylor"
+    batches: int = 16  # batches of training data that a data-driven criterion reads
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """One run of `pruneguard train`: a teacher, what it must forget, and how."""
+
+    model: str = "atelier"
+    student: str | None = None  # a model that was pruned before; the search is left out
+    concepts: tuple[str, ...] = ()
+    detector: str = "auto"  # auto: the oracle for atelier, none elsewhere
+    data: DataSettings = field(default_factory=DataSettings)
+    prune: PruneSettings = field(default_factory=PruneSettings)
+    training: TrainSettings = field(default_factory=TrainSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+    @property
+    def family(self) -> Family:
+        """Which concepts and presets fit the model."""
+        return family_of(self.model)
+
+    def load_concepts(self) -> tuple[Concept, ...]:
+        """The concepts by name; ConfigError for one that is not there."""
+        return tuple(load_concept(name, family=self.family) for name in self.concepts)
+
+    @classmethod
+    def resolve(cls, model: str, tables: Mapping[str, Any], **given: Any) -> RunSettings:
+        """The model's preset, changed by a configuration file's tables and then by the options `given`.
+
+        Raises ConfigError for an unknown table or field.
+        """
+        base = preset("atelier" if family_of(model) == "atelier" else "stable-diffusion")
+        training = TrainSettings.from_dict(tables.get("training", {}), base=base)
+        sections = {"data": DataSettings, "prune": PruneSettings, "audit": AuditSettings}
+        if unknown := sorted(set(tables) - {*sections, "training"}):
+            raise ConfigError(f"configuration: unknown table [{unknown[0]}]; there are training, {', '.join(sections)}")
+        built = {name: _section(kind, tables.get(name, {}), name) for name, kind in sections.items()}
+        return cls(model=model, training=training, **{**built, **given})
+
+
+def family_of(model: str | Path) -> Family:
+    """`atelier` for the embedded model and every bundle made from it, `general` for all else."""
+    from pruneguard import atelier
+    from pruneguard.bundle import Bundle
+
+    if str(model) == "atelier" or Path(model).absolute() == atelier.folder():
+        return "atelier"
+    try:
+        stages = Bundle.open(Path(model)).manifest.stages
+    except BundleError:
+        return "general"
+    return "atelier" if stages and stages[0].settings.get("family") == "atelier" else "general"
+
+
+def read_tables(path: Path | None) -> dict[str, Any]:
+    """The tables of a TOML configuration; ConfigError names the file and what is wrong with it."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path} cannot be read ({error.strerror}); give the path of a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path} is not valid TOML: {error}; correct it there") from None
+
+
+def _section(kind: type[Any], values: Any, name: str) -> Any:
+    known = {entry.name for entry in fields(kind)}
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"configuration: {name!r} must be a table")
+    if unknown := sorted(set(values) - known):
+        raise ConfigError(f"configuration: [{name}] has no {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ConfigError(f"configuration: [{name}]: {error}") from None

@@ -1,0 +1,100 @@
+"""What each step of a level works on: a function of (seed, level, step) alone, so that a resumed run repeats nothing.
+
+A batch is drawn whole and then cut into rows, so that the number of processes does not change what a step sees.
+Shapes: B rows, C latent channels, h x w latent size, L text tokens, D text width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pruneguard.erasure.eraser import ConceptBatch
+from pruneguard.erasure.sources import ConceptPool, Rows, SourceSettings, draw_concept_batch
+from pruneguard.training.latents import LatentSet
+from pruneguard.training.noise import add_noise, counter_generator, shuffled_rows, training_target
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """The teacher's forward process and what its network predicts."""
+
+    alphas_cumprod: Tensor
+    prediction_type: str
+
+    def diffuse(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        return add_noise(x_0, noise, t, self.alphas_cumprod)
+
+
+@dataclass(frozen=True)
+class LowerBatch:
+    """Rows of the lower level; row i of every tensor belongs together."""
+
+    noisy: Tensor
+    """x_t, (B, C, h, w)."""
+    timesteps: Tensor
+    """(B,) int64."""
+    text: Tensor
+    """(B, L, D); the empty prompt's where the caption was dropped."""
+    target: Tensor
+    """What the DDPM loss asks for, (B, C, h, w)."""
+
+    def rows(self, start: int, stop: int, device: Any = None) -> LowerBatch:
+        """Rows `start` up to `stop`, on `device`."""
+        parts = (self.noisy, self.timesteps, self.text, self.target)
+        return LowerBatch(*(part[start:stop].to(device) for part in parts))
+
+
+@dataclass(frozen=True)
+class LowerBatches:
+    """The lower level's batches: forward-noised data with uniform t and caption dropout."""
+
+    data: LatentSet
+    diffusion: Diffusion
+    empty_text: Tensor
+    """(1, L, D)."""
+    batch_size: int
+    caption_dropout: float
+    seed: int
+
+    def batch(self, step: int) -> LowerBatch:
+        start = step * self.batch_size
+        rows = shuffled_rows(len(self.data), start, start + self.batch_size, self.seed, "order")
+        generator = counter_generator(self.seed, "lower", step)
+        clean, text = self.data.latents(rows), self.data.text(rows)
+        noise = torch.randn(clean.shape, generator=generator)
+        total = len(self.diffusion.alphas_cumprod)
+        timesteps = torch.randint(total, (self.batch_size,), generator=generator)
+        dropped = torch.rand(self.batch_size, generator=generator) < self.caption_dropout
+        text = torch.where(dropped[:, None, None], self.empty_text, text)
+        target = training_target(clean, noise, timesteps, self.diffusion.alphas_cumprod, self.diffusion.prediction_type)
+        return LowerBatch(self.diffusion.diffuse(clean, noise, timesteps), timesteps, text, target)
+
+
+@dataclass(frozen=True)
+class UpperBatches:
+    """The upper level's batches, from the concepts' pools."""
+
+    pools: Sequence[ConceptPool]
+    others: Rows
+    source: SourceSettings
+    diffusion: Diffusion
+    empty_text: Tensor
+    batch_size: int
+    seed: int
+
+    def batch(self, step: int) -> ConceptBatch:
+        return draw_concept_batch(
+            self.pools,
+            self.others,
+            self.source,
+            count=self.batch_size,
+            total_timesteps=len(self.diffusion.alphas_cumprod),
+            diffuse=self.diffusion.diffuse,
+            empty_text=self.empty_text,
+            generator=counter_generator(self.seed, "upper", step),
+        )

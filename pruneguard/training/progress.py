@@ -1,0 +1,81 @@
+"""Progress of long work: a record handed to a callback, and a view of it with rich."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class Advance:
+    """`done` of `total` in a phase, such as "train"; `measured` has losses and rates by name, such as `lower/loss`."""
+
+    phase: str
+    done: int
+    total: int
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+
+OnProgress = Callable[[Advance], None]
+
+
+def silent(advance: Advance) -> None:
+    """The callback that shows nothing."""
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.2f}/s" if task.speed else "", style="progress.data.speed")
+
+
+class RichProgress:
+    """A callback that draws one bar a phase: `with RichProgress() as show: train(..., on_progress=show)`."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._tasks: dict[str, TaskID] = {}
+        self._bars = Progress(
+            TextColumn("{task.description:<22}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+
+    def __enter__(self) -> RichProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, advance: Advance) -> None:
+        if advance.phase not in self._tasks:
+            self._tasks[advance.phase] = self._bars.add_task(advance.phase, total=advance.total, note="")
+        losses = (
+            f"{name.removesuffix('/loss')} {value:.4f}"
+            for name, value in advance.measured.items()
+            if name.endswith("/loss")
+        )
+        self._bars.update(
+            self._tasks[advance.phase], completed=advance.done, total=advance.total, note="  ".join(losses)
+        )

@@ -1,0 +1,106 @@
+"""Which files an ONNX model draws its weights from, read without the onnx package.
+
+A walk over the protobuf wire format that visits every tensor of a model (initialisers, attributes, subgraphs,
+functions) and skips over the weights themselves. ONNX Runtime reads through a hard link that a model names; so
+locations are checked before it sees the file.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from pruneguard.errors import BundleError
+
+# The fields of onnx.proto that lead to tensors: message -> {field number: message}.
+_CHILDREN: Mapping[str, Mapping[int, str]] = {
+    "Model": {7: "Graph", 20: "Training", 25: "Function"},
+    "Training": {1: "Graph", 2: "Graph"},
+    "Function": {7: "Node", 11: "Attribute"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "Sparse"},
+    "Node": {5: "Attribute"},
+    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "Sparse", 23: "Sparse"},
+    "Sparse": {1: "Tensor", 2: "Tensor"},
+    "Tensor": {13: "Entry"},
+}
+_KEY, _VALUE = 1, 2
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MAX_DEPTH = 100
+
+
+def external_locations(model: Path) -> set[str]:
+    """The locations of external data that `model` names. Raises BundleError if the file is not a whole ONNX model."""
+    try:
+        with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return set(_locations(data, 0, len(data), "Model", 0))
+    except (ValueError, IndexError, OSError) as error:
+        raise BundleError(f"{model} is not a whole ONNX model ({error}); copy it again or export it again") from error
+
+
+def check_external_data(model: Path, listed: frozenset[str] | None = None) -> None:
+    """Checks that `model` and its external data are plain files in one folder, and in `listed` names of that folder.
+
+    Raises BundleError naming the model and the location.
+    """
+    for location in ["", *sorted(external_locations(model))]:
+        inside = PurePosixPath(location)
+        if inside.is_absolute() or ".." in inside.parts or "\\" in location:
+            raise BundleError(f"{model} draws data from {location!r}, outside its folder; export it again")
+        path = model.parent / inside if location else model
+        linked = any(part.is_symlink() for part in [path, *path.parents] if model.parent in part.parents)
+        if linked or not path.is_file() or path.stat().st_nlink != 1:
+            raise BundleError(f"{path} is missing or is a link; an engine is loaded from plain files only: copy it")
+        if location and listed is not None and str(inside) not in listed:
+            raise BundleError(
+                f"{model} draws data from {location!r}, which the manifest does not list; export it again"
+            )
+
+
+def _locations(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> Iterator[str]:
+    if depth > _MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    children = _CHILDREN[message]
+    for number, first, last in _blocks(data, start, end):
+        child = children.get(number)
+        if child == "Entry":
+            entry = {field: data[a:b] for field, a, b in _blocks(data, first, last)}
+            if entry.get(_KEY) == b"location":
+                yield entry.get(_VALUE, b"").decode()
+        elif child is not None:
+            yield from _locations(data, first, last, child, depth + 1)
+
+
+def _blocks(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of each length-delimited field of the message in data[start:end]."""
+    at = start
+    while at < end:
+        tag, at = _varint(data, at)
+        kind = tag & 7
+        if kind == _VARINT:
+            _, at = _varint(data, at)
+        elif kind == _FIXED64:
+            at += 8
+        elif kind == _FIXED32:
+            at += 4
+        elif kind == _BYTES:
+            size, at = _varint(data, at)
+            if at + size > end:
+                raise ValueError("cut off")
+            yield tag >> 3, at, at + size
+            at += size
+        else:
+            raise ValueError(f"wire type {kind}")
+    if at != end:
+        raise ValueError("cut off")
+
+
+def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("a number of more than ten bytes")

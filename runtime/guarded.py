@@ -1,0 +1,140 @@
+"""The sampler that people embed: a verified bundle behind guards."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pruneguard.bundle import Bundle
+from pruneguard.errors import ConfigError, LineageError, RequestError
+
+from .engines import Components
+from .guards import Guard, MinorsGuard, Verdict, check_images, check_prompts
+from .onnx_engine import onnx_components
+from .request import MAX_SEED, make_request
+from .sampler import Guidance, IsCancelled, OnStep, decode_latents, latent_batches
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+
+@dataclass(frozen=True)
+class Result:
+    """Images with all that made them; the tuples have one entry for each image.
+
+    `verdicts` holds what each guard said of the prompt, then of the image. `truncated` counts the prompt's tokens that
+    did not fit into the text encoder: what they asked for was not drawn.
+    """
+
+    images: tuple[PIL.Image.Image, ...]
+    seeds: tuple[int, ...]
+    verdicts: tuple[tuple[Verdict, ...], ...]
+    truncated: tuple[int, ...]
+
+
+class GuardedSampler:
+    """Draws what its guards allow. It keeps no state of a request: threads may share one sampler.
+
+    `guards` come after MinorsGuard, which is always on. Negative prompts are not checked: they say what not to draw.
+    """
+
+    def __init__(self, components: Components, *, guards: Sequence[Guard] = (), batch_size: int = 4) -> None:
+        self.components = components
+        self.guards: tuple[Guard, ...] = (MinorsGuard(), *guards)
+        self._batch_size = batch_size
+
+    @classmethod
+    def from_bundle(
+        cls,
+        path: Path | str,
+        *,
+        policy: Sequence[str] | None = None,
+        threads: int | None = None,
+        guards: Sequence[Guard] = (),
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+        digest: str | None = None,
+        batch_size: int = 4,
+    ) -> GuardedSampler:
+        """Opens a bundle, verifies every file, requires its audits, and loads its ONNX engines.
+
+        `policy` names concepts whose suppression the caller requires beside those of the bundle's own policy. `digest`
+        is the expected SHA-256 of `bundle.json`, which pins all the rest. `threads` is for each engine's operators.
+        Raises BundleError, LineageError and ConfigError.
+        """
+        if isinstance(policy, str):
+            raise ConfigError("policy must be a list of concept names")
+        bundle = Bundle.open(path)
+        if digest is not None and digest != bundle.digest:
+            raise LineageError(
+                f"{bundle.path} has digest {bundle.digest}, not the expected {digest}; get the right bundle"
+            )
+        seal = bundle.verify()
+        bundle.require_audits("onnx", policy or ())
+        components = onnx_components(bundle, threads=threads, providers=providers)
+        seal.check()
+        return cls(components, guards=guards, batch_size=batch_size)
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        seed: int | Sequence[int] | None = None,
+        steps: int | None = None,
+        guidance_scale: float | Sequence[float] | None = None,
+        negative_prompt: str | Sequence[str] = "",
+        height: int | None = None,
+        width: int | None = None,
+        cfg: Guidance = "batched",
+        on_step: OnStep | None = None,
+        cancelled: IsCancelled | None = None,
+    ) -> Result:
+        """One image for each prompt. A single seed counts up over the prompts; None draws seeds, told by the result.
+
+        A refused prompt or image refuses the whole request. Raises RequestError, and GuardRefusal or GuardFailure for
+        a prompt, before any engine runs; later both for an image, Cancelled or EngineError. Never returns a part.
+        """
+        from PIL import Image
+
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        request = make_request(
+            self.components.sampler,
+            prompts=prompts,
+            seeds=_seeds(seed, len(prompts)),
+            steps=steps,
+            guidance_scale=guidance_scale,
+            negative_prompt=negative_prompt,
+            height=height,
+            width=width,
+        )
+        said = check_prompts(self.guards, request.prompts)
+        truncated = self.components.tokenizer(request.prompts).truncated
+        batches = latent_batches(self.components, request, self._batch_size, cfg, on_step, cancelled)
+        pixels = np.concatenate([decode_latents(self.components, latents, cancelled) for latents in batches])
+        seen = check_images(self.guards, list(pixels))
+        return Result(
+            images=tuple(Image.fromarray(image) for image in pixels),
+            seeds=request.seeds,
+            verdicts=tuple((*first, *second) for first, second in zip(said, seen, strict=True)),
+            truncated=truncated,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """The engines and guards, for reports."""
+        return {"engines": self.components.describe(), "guards": [guard.name for guard in self.guards]}
+
+
+def _seeds(seed: int | Sequence[int] | None, count: int) -> Sequence[int]:
+    if seed is None:
+        return [secrets.randbelow(2**32) for _ in range(count)]
+    if isinstance(seed, int) and not isinstance(seed, bool):
+        if seed + count - 1 > MAX_SEED:
+            raise RequestError(f"seed must be at most {MAX_SEED - count + 1} for {count} prompts, not {seed}")
+        return range(seed, seed + count)
+    if isinstance(seed, bool) or not isinstance(seed, Sequence):
+        raise RequestError(f"seed must be a whole number or a list of them, not {seed!r}")
+    return seed

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pruneguard.concepts import Concept
+from pruneguard.errors import ConfigError
+
+
+def make(**changes: Any) -> Concept:
+    values: dict[str, Any] = {
+        "name": "van-gogh",
+        "prompts": ("a field by Van Gogh",),
+        "anchors": ("a field",),
+        "terms": ("van gogh",),
+    }
+    return Concept(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("a field by VAN GOGH", True),
+        ("a field by van  gogh, oil", True),
+        ("(van gogh)", True),
+        ("a caravan goghs", False),
+        ("vangogh", False),
+        ("a van by the sea", False),
+    ],
+)
+def test_terms_are_whole_words_in_any_case(text: str, named: bool) -> None:
+    assert make().named_in(text) is named
+
+
+def test_terms_are_literal_text() -> None:
+    assert make(terms=("c++",)).named_in("a C++ logo")
+    assert not make(terms=("c++",)).named_in("a ccc logo")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"name": "Van Gogh"}, "`name` must be lower-case"),
+        ({"prompts": (), "anchors": ()}, "`prompts` is empty"),
+        ({"anchors": ("a", "b")}, "1 prompts but 2 anchors"),
+        ({"terms": ()}, "`terms` is empty"),
+        ({"parameters": "y"}, "choose from x, x-strict, u, all"),
+        ({"prompts": (" ",)}, "is not a prompt"),
+        ({"prompts": ("a photo of a child",)}, "mentions minors"),
+        ({"anchors": ("a photo of a teenager",)}, "mentions minors"),
+        ({"neighbours": ("a schoolgirl",)}, "mentions minors"),
+    ],
+)
+def test_wrong_concepts_are_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        make(**changes)
+
+
+def test_one_anchor_stands_for_all_prompts() -> None:
+    concept = Concept.from_dict({"name": "x", "prompts": ["a", "b"], "anchors": "c", "terms": ["x"]}, "here")
+    assert concept.anchors == ("c", "c")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"name": "x", "prompts": ["a"], "terms": ["x"]}, "here: key 'anchors' is missing"),
+        ({"name": "x", "prompts": ["a"], "anchors": ["b"], "terms": ["x"], "promts": []}, "unknown key 'promts'"),
+        ({"name": "x", "prompts": "a", "anchors": ["b"], "terms": ["x"]}, "`prompts` must be a list"),
+        ({"name": 3, "prompts": ["a"], "anchors": ["b"], "terms": ["x"]}, "`name` must be a text"),
+        ({"name": "x", "prompts": ["a"], "anchors": ["b"], "terms": ["x"], "detect": {"a": 1}}, "table of texts"),
+        ({"name": "x", "prompts": [1], "anchors": ["b"], "terms": ["x"]}, "here: concept 'x', `prompts`: 1"),
+    ],
+)
+def test_wrong_tables_are_refused(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Concept.from_dict(values, "here")

@@ -1,0 +1,54 @@
+"""What counts as a mention of minors."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from pruneguard.atelier import world
+from pruneguard.runtime import mentions_minors
+
+REFUSED = """
+a child|children playing|two kids|a kid's hat|a minor key|teens|a teenager|babies|toddlers|a schoolgirl|a school girl
+boys|GIRL|an under-age person|underage|a high-schooler|a third grader|youths
+a 15 year old|15-year-old|15yo|15 y/o|15 y.o.|a 16yr old|a 9 years old|8 yrs old|17 years of age|aged 12|age 12|age: 9
+aged seventeen|fifteen year old|twelve-year-olds|under 18|under eighteen|younger than 16|6 month old baby
+a k1d|ch1ld|t33n|g!rl|a b@by|c h i l d|c.h.i.l.d|a c-h-i-l-d portrait|m.i.n.o.r.s|chi-ld|ch.ild|G I R L|kiiids
+ｃｈｉｌｄ|chíld|ki\u200bd|\u0441hild
+"""
+ALLOWED = """
+a red star in flat style|a bare mannequin in flat style|adult woman|18 year old building|a 2,000 year old temple
+10 000 year old cave|1000-year-old oak|a 45-year-old man|aged 30|a woman aged 21|age of 18|thirty-two years old
+twenty one years old|forty-five year old|one hundred years old|eighteen-year-old|a man in his 20s|over 18
+a kidney|kidskin gloves|a cowboy|boyfriend|a steam engine|a canteen|minority report|youthful|the age of reason
+Bronze Age 1200 BC|3 years later|a 5 minute sketch|12 string guitar|16 bit pixel art|8k photo|page 12|a b c d e
+"""
+
+
+def items(text: str) -> list[str]:
+    return [item for line in text.strip().splitlines() for item in line.split("|")]
+
+
+@pytest.mark.parametrize("text", items(REFUSED))
+def test_refused(text: str) -> None:
+    assert mentions_minors(text.encode().decode("unicode_escape") if "\\u" in text else text)
+    assert mentions_minors(f"a fine painting of {text}, in flat style")
+
+
+@pytest.mark.parametrize("text", items(ALLOWED))
+def test_allowed(text: str) -> None:
+    assert not mentions_minors(text)
+
+
+def test_all_captions_of_atelier_are_allowed() -> None:
+    captions = {scene.caption(template) for scene in world.scenes() for template in world.TEMPLATES}
+    assert [caption for caption in captions if mentions_minors(caption)] == []
+
+
+def test_the_longest_prompts_are_read_in_a_moment() -> None:
+    began = time.perf_counter()
+    for text in ("a " * 1000, "1" * 2000, "a.b-" * 500, "9 years " * 250, "x" * 2000, "q w e r t z " * 166):
+        assert not mentions_minors(text)
+    assert time.perf_counter() - began < 3
+    assert mentions_minors("q " * 900 + "c h i l d")

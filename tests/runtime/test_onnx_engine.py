@@ -1,0 +1,216 @@
+"""ONNX engines and their files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from pruneguard.errors import BundleError, ConfigError
+from pruneguard.runtime import EngineError, OnnxEngine, draw, onnx_components
+from pruneguard.runtime.external_data import check_external_data, external_locations
+
+
+@pytest.fixture
+def unet(tmp_path: Path, tiny: Any) -> Path:
+    path = tmp_path / "unet" / "model.onnx"
+    path.parent.mkdir()
+    onnx.save(tiny.unet_graph(), str(path))
+    return path
+
+
+@pytest.fixture
+def split_unet(tmp_path: Path, tiny: Any) -> Path:
+    """The same model with its kernel in model.onnx.data."""
+    path = tmp_path / "split" / "model.onnx"
+    path.parent.mkdir()
+    onnx.save(
+        tiny.unet_graph(),
+        str(path),
+        save_as_external_data=True,
+        location="model.onnx.data",
+        size_threshold=100,
+        all_tensors_to_one_file=True,
+    )
+    return path
+
+
+def inputs(rows: int = 2) -> dict[str, Any]:
+    return {
+        "sample": np.ones((rows, 4, 8, 8), dtype=np.float32),
+        "timestep": np.asarray(500),
+        "encoder_hidden_states": np.zeros((rows, 16, 8)),
+    }
+
+
+def move_data(path: Path, location: str) -> None:
+    """Makes the model name another location for its external data."""
+    model = onnx.load(str(path), load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    path.write_bytes(model.SerializeToString())
+
+
+def test_runs_casts_and_describes(unet: Path) -> None:
+    engine = OnnxEngine(unet, threads=1)
+    output = engine.run(inputs())["out_sample"]
+    assert output.shape == (2, 4, 8, 8) and output.dtype == np.float32
+    assert engine.describe()["inputs"]["timestep"] == "int64"
+    assert engine.describe()["threads"] == 1
+
+
+def test_outputs_of_two_runs_do_not_share_memory(unet: Path) -> None:
+    engine = OnnxEngine(unet)
+    first = engine.run(inputs())["out_sample"]
+    kept = first.copy()
+    engine.run({**inputs(), "timestep": np.asarray(1)})
+    assert np.array_equal(first, kept)
+
+
+def test_wrong_inputs_are_engine_errors(unet: Path) -> None:
+    engine = OnnxEngine(unet)
+    with pytest.raises(EngineError, match="takes encoder_hidden_states, sample, timestep, not sample"):
+        engine.run({"sample": np.zeros((1, 4, 8, 8))})
+    with pytest.raises(EngineError, match="failed: "):
+        engine.run({**inputs(), "sample": np.zeros((1, 3, 8, 8))})
+
+
+def test_every_cut_of_a_model_is_one_clear_error(unet: Path) -> None:
+    whole = unet.read_bytes()
+    for length in [0, 1, 10, len(whole) // 3, len(whole) // 2, len(whole) - 1]:
+        unet.write_bytes(whole[:length])
+        with pytest.raises(BundleError, match=r"model\.onnx (is not a whole ONNX model|cannot be loaded)") as caught:
+            check_external_data(unet)
+            OnnxEngine(unet)
+        assert "\n" not in str(caught.value)
+
+
+def test_noise_instead_of_a_model_is_refused(unet: Path) -> None:
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        unet.write_bytes(random.bytes(300))
+        with pytest.raises(BundleError):
+            check_external_data(unet)
+            OnnxEngine(unet)
+
+
+def test_unknown_providers_and_threads_are_named(unet: Path) -> None:
+    with pytest.raises(ConfigError, match="NoSuchProvider not in this ONNX Runtime"):
+        OnnxEngine(unet, providers=["NoSuchProvider"])
+    with pytest.raises(ConfigError, match="threads must be"):
+        onnx_components(unet.parent, threads=0)
+
+
+def test_external_data_is_found_and_loaded(split_unet: Path, unet: Path) -> None:
+    assert external_locations(unet) == set()
+    assert external_locations(split_unet) == {"model.onnx.data"}
+    check_external_data(split_unet, frozenset({"model.onnx", "model.onnx.data"}))
+    with pytest.raises(BundleError, match="the manifest does not list"):
+        check_external_data(split_unet, frozenset({"model.onnx"}))
+    inline, outside = (OnnxEngine(path).run(inputs())["out_sample"] for path in (unet, split_unet))
+    assert np.array_equal(inline, outside)
+
+
+@pytest.mark.parametrize("location", ["../split/model.onnx.data", "/etc/passwd", "a/../../x", "..\\x"])
+def test_external_data_outside_the_folder_is_refused(split_unet: Path, location: str) -> None:
+    move_data(split_unet, location)
+    with pytest.raises(BundleError, match="outside its folder"):
+        check_external_data(split_unet)
+
+
+@pytest.mark.parametrize("how", ["symlink", "hard link", "linked folder", "missing"])
+def test_external_data_behind_a_link_is_refused(split_unet: Path, tmp_path: Path, how: str) -> None:
+    data = split_unet.with_name("model.onnx.data")
+    if how == "hard link":
+        os.link(data, tmp_path / "second-name")
+    elif how == "linked folder":
+        (tmp_path / "secret").mkdir()
+        data.rename(tmp_path / "secret/data")
+        (split_unet.parent / "inner").symlink_to(tmp_path / "secret")
+        move_data(split_unet, "inner/data")
+    else:
+        data.rename(tmp_path / "data")
+        if how == "symlink":
+            data.symlink_to(tmp_path / "data")
+    with pytest.raises(BundleError, match="is missing or is a link"):
+        check_external_data(split_unet)
+
+
+def test_external_data_is_found_in_subgraphs_and_sparse_constants(tmp_path: Path) -> None:
+    def outside(name: str) -> Any:
+        tensor = helper.make_tensor(name, onnx.TensorProto.FLOAT, [1], [0.0])
+        tensor.ClearField("float_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        entry = tensor.external_data.add()
+        entry.key, entry.value = "location", name
+        return tensor
+
+    index = helper.make_tensor("index", onnx.TensorProto.INT64, [1], [0])
+    sparse = onnx.SparseTensorProto(values=outside("sparse"), indices=index, dims=[4])
+    inner = helper.make_graph([helper.make_node("Constant", [], ["c"], value=outside("inner"))], "inner", [], [])
+    nodes = [
+        helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner),
+        helper.make_node("Constant", [], ["s"], sparse_value=sparse),
+    ]
+    function = onnx.FunctionProto(node=[helper.make_node("Constant", [], ["f"], value=outside("function"))])
+    graph = helper.make_graph(nodes, "g", [], [], [outside("initializer")])
+    path = tmp_path / "model.onnx"
+    path.write_bytes(helper.make_model(graph, functions=[function]).SerializeToString())
+    assert external_locations(path) == {"sparse", "inner", "function", "initializer"}
+
+
+def test_a_bare_folder_needs_settings_or_configurations(tiny_bundle: Path, tiny: Any, tmp_path: Path) -> None:
+    folder = tiny_bundle / "onnx"
+    with pytest.raises(BundleError, match=r"scheduler_config\.json is missing"):
+        onnx_components(folder)
+    configurations = {
+        "scheduler/scheduler_config.json": tiny.scheduler,
+        "unet/config.json": {"in_channels": 4, "sample_size": 8},
+        "vae_decoder/config.json": {"block_out_channels": [8, 8], "scaling_factor": 0.5},
+        "text_encoder/config.json": {"max_position_embeddings": 16},
+    }
+    given = onnx_components(folder, sampler=tiny.settings())
+    for name, content in configurations.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    read = onnx_components(folder)
+    assert read.sampler == tiny.settings(steps=25)
+    images = [draw(components, ["red"], [1], steps=3) for components in (given, read, onnx_components(tiny_bundle))]
+    assert np.array_equal(images[0], images[1]) and np.array_equal(images[0], images[2])
+
+
+def test_a_component_in_the_wrong_place_is_refused(tiny_bundle: Path, tiny: Any) -> None:
+    onnx.save(tiny.vae_decoder_graph(), str(tiny_bundle / "onnx/unet/model.onnx"))
+    with pytest.raises(BundleError, match="inputs and outputs of a unet"):
+        onnx_components(tiny_bundle)
+    (tiny_bundle / "onnx/unet/model.onnx").unlink()
+    with pytest.raises(BundleError, match="make it with `pruneguard export --onnx`"):
+        onnx_components(tiny_bundle)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latent_size": 0}, "latent_size"),
+        ({"scaling_factor": 0.0}, "scaling_factor"),
+        ({"guidance_scale": float("nan")}, "guidance_scale"),
+        ({"prediction_type": "epsilon"}, "prediction_type 'epsilon' is not the scheduler's"),
+        ({"scheduler": None}, "scheduler must be"),
+    ],
+)
+def test_wrong_settings_are_refused(tiny: Any, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tiny.settings(**changes)
+
+
+def test_unknown_and_missing_settings_are_named(tiny_bundle: Path) -> None:
+    with pytest.raises(ConfigError, match=r"latent_channels, latent_size, .*stepz"):
+        onnx_components(tiny_bundle, sampler={"stepz": 3})

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from pruneguard.errors import ConfigError, ModelError
+from pruneguard.models import Pipeline, PrunedUNet2DConditionModel, load_pipeline
+from pruneguard.pruning.plan import PruningPlan
+from pruneguard.pruning.search import random_plan
+
+WORDS = ["<|startoftext|>", "<|endoftext|>", "a", "a</w>", "b", "b</w>", "c", "c</w>"]
+
+
+def tiny_unet() -> UNet2DConditionModel:
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=16,
+        attention_head_dim=4,
+        norm_num_groups=8,
+    ).eval()
+
+
+def run(unet: UNet2DConditionModel) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn(1, 4, 8, 8, generator=generator).to(unet.dtype)
+    text = torch.randn(1, 6, 16, generator=generator).to(unet.dtype)
+    with torch.no_grad():
+        output: torch.Tensor = unet(latents, 10, text, return_dict=False)[0]
+    return output
+
+
+@pytest.fixture
+def pruned() -> PrunedUNet2DConditionModel:
+    unet = tiny_unet()
+    return PrunedUNet2DConditionModel.from_unet(unet, random_plan(unet, 0, remove=2))
+
+
+@pytest.fixture
+def pipeline(pruned: PrunedUNet2DConditionModel, tmp_path: Path) -> Pipeline:
+    (tmp_path / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(WORDS)}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    text = CLIPTextConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=6,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(16, 32),
+        norm_num_groups=8,
+        latent_channels=4,
+    )
+    return Pipeline(
+        tokenizer=CLIPTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"), model_max_length=6),
+        text_encoder=CLIPTextModel(text).eval(),
+        vae=vae.eval(),
+        unet=pruned,
+        scheduler=PNDMScheduler(skip_prk_steps=True, steps_offset=1, prediction_type="v_prediction"),
+        source="test",
+    )
+
+
+@pytest.fixture
+def saved(pipeline: Pipeline, tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    pipeline.save(folder)
+    return folder
+
+
+def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    a, b = one.state_dict(), other.state_dict()
+    return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_from_unet_leaves_the_dense_one_alone() -> None:
+    unet = tiny_unet()
+    weights = copy.deepcopy(unet.state_dict())
+    plan = random_plan(unet, 3, remove=1)
+    pruned = PrunedUNet2DConditionModel.from_unet(unet, plan)
+    assert pruned.plan == plan
+    assert all(torch.equal(weights[name], tensor) for name, tensor in unet.state_dict().items())
+    assert pruned.num_parameters() < 0.75 * unet.num_parameters()
+    assert not pruned.training
+    assert all(parameter.requires_grad for parameter in pruned.parameters())
+    assert pruned.config.block_out_channels == unet.config.block_out_channels
+    same = PrunedUNet2DConditionModel.from_unet(unet, PruningPlan())
+    assert torch.equal(run(same), run(unet))
+
+
+def test_a_pruned_unet_is_not_pruned_again(pruned: PrunedUNet2DConditionModel) -> None:
+    with pytest.raises(ConfigError, match="has a pruning plan already"):
+        PrunedUNet2DConditionModel.from_unet(pruned, PruningPlan())
+
+
+@pytest.mark.parametrize("low_memory", [True, False])
+def test_saves_and_loads_bit_for_bit(low_memory: bool, pruned: PrunedUNet2DConditionModel, tmp_path: Path) -> None:
+    pruned.save_pretrained(tmp_path)
+    loaded = PrunedUNet2DConditionModel.from_pretrained(tmp_path, low_cpu_mem_usage=low_memory)
+    assert same_weights(loaded, pruned)
+    assert loaded.plan == pruned.plan
+    assert torch.equal(run(loaded), run(pruned))
+    assert json.loads((tmp_path / "config.json").read_text())["pruning_plan"] == pruned.plan.to_dict()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "diffusion_pytorch_model.safetensors"]
+
+
+def test_from_config_copies_and_precisions(pruned: PrunedUNet2DConditionModel) -> None:
+    again = PrunedUNet2DConditionModel.from_config(pruned.config)
+    assert {name: tensor.shape for name, tensor in again.state_dict().items()} == {
+        name: tensor.shape for name, tensor in pruned.state_dict().items()
+    }
+    twin = copy.deepcopy(pruned)
+    assert same_weights(twin, pruned)
+    assert twin.plan == pruned.plan
+    assert run(twin.to(torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_diffusers_loads_a_saved_pipeline(saved: Path, pipeline: Pipeline) -> None:
+    index = json.loads((saved / "model_index.json").read_text())
+    assert index["unet"] == ["pruneguard", "PrunedUNet2DConditionModel"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from diffusers import StableDiffusionPipeline
+
+        loaded = StableDiffusionPipeline.from_pretrained(saved, safety_checker=None)
+    assert type(loaded.unet) is PrunedUNet2DConditionModel
+    assert same_weights(loaded.unet, pipeline.unet)
+    loaded.set_progress_bar_config(disable=True)
+    assert loaded("a b", num_inference_steps=2, output_type="np").images.shape == (1, 16, 16, 3)
+
+
+def test_a_folder_comes_back_as_it_was_saved(
+    saved: Path, pipeline: Pipeline, capfd: pytest.CaptureFixture[str]
+) -> None:
+    capfd.readouterr()
+    loaded = load_pipeline(saved)
+    assert capfd.readouterr() == ("", "")
+    for name in ("text_encoder", "vae", "unet"):
+        assert same_weights(getattr(loaded, name), getattr(pipeline, name))
+        assert not getattr(loaded, name).training
+    assert (loaded.latent_channels, loaded.latent_size, loaded.vae_scale, loaded.text_tokens) == (4, 8, 2, 6)
+    assert (loaded.prediction_type, loaded.device.type, loaded.source) == ("v_prediction", "cpu", str(saved))
+    prompts = ["a b", "c " * 40]
+    assert torch.equal(loaded.encode_text(prompts), pipeline.encode_text(prompts))
+
+
+def test_text_is_padded_and_cut(pipeline: Pipeline) -> None:
+    states = pipeline.encode_text(["a", "a " * 50])
+    assert states.shape == (2, 6, 16)
+    ids = torch.tensor([[0, 3, 1, 1, 1, 1]])
+    with torch.no_grad():
+        expected = pipeline.text_encoder(ids).last_hidden_state[0]
+    assert (states[0] - expected).abs().max() < 1e-6
+    assert not states.requires_grad
+
+
+def test_moves_and_changes_precision(pipeline: Pipeline) -> None:
+    assert pipeline.to("cpu", torch.float16) is pipeline
+    assert {model.dtype for model in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.float16}
+
+
+def test_a_dense_folder_and_a_bundle(pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.unet = tiny_unet()
+    pipeline.save(tmp_path / "bundle" / "model")
+    (tmp_path / "bundle" / "bundle.json").write_text("{}")
+    loaded = load_pipeline(str(tmp_path / "bundle"), dtype=torch.bfloat16)
+    assert type(loaded.unet) is UNet2DConditionModel
+    assert loaded.unet.dtype == torch.bfloat16
+
+
+def test_atelier_is_known_by_its_name(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pruneguard.atelier.folder", lambda: saved, raising=False)
+    assert load_pipeline("atelier").source == "atelier"
+
+
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+
+
+def edit_index(folder: Path, **changes: Any) -> None:
+    path = folder / "model_index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def edit_weights(folder: Path, change: Callable[[bytes], bytes]) -> None:
+    path = folder / WEIGHTS
+    path.write_bytes(change(path.read_bytes()))
+
+
+def drop_a_tensor(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / WEIGHTS)
+    del tensors["conv_in.bias"]
+    save_file(tensors, folder / WEIGHTS)
+
+
+def shard_outside(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+    (folder / (WEIGHTS + ".index.json")).write_text('{"weight_map": {"a": "../x.safetensors"}}')
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
+BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no index": (lambda f: (f / "model_index.json").unlink(), "no model_index.json"),
+    "index not json": (lambda f: (f / "model_index.json").write_text("{"), "model_index.json: not valid JSON"),
+    "index not an object": (lambda f: (f / "model_index.json").write_text("[]"), "must hold a JSON object"),
+    "another pipeline": (lambda f: edit_index(f, _class_name="FluxPipeline"), "a FluxPipeline; only StableDiffusion"),
+    "another unet": (lambda f: edit_index(f, unet=["diffusers", "UNet3D"]), "unet is UNet3D; supported: UNet2DCond"),
+    "no scheduler class": (lambda f: edit_index(f, scheduler=None), "scheduler is None"),
+    "no folder": (lambda f: (f / "vae").rename(f / "gone"), "vae: missing; give a whole diffusers folder"),
+    "no weights": (lambda f: (f / WEIGHTS).unlink(), "diffusion_pytorch_model.safetensors: missing"),
+    "pickle": (
+        lambda f: (f / WEIGHTS).rename(f / "unet" / "diffusion_pytorch_model.bin"),
+        "unet: only pickled weights",
+    ),
+    "variant": (
+        lambda f: (f / WEIGHTS).rename(f / "unet" / "diffusion_pytorch_model.fp16.safetensors"),
+        "only the variant diffusion_pytorch_model.fp16.safetensors; rename it",
+    ),
+    "pointer": (lambda f: (f / WEIGHTS).write_bytes(POINTER), "a Git LFS pointer, .* run `git lfs pull`"),
+    "pointer config": (lambda f: (f / "unet" / "config.json").write_bytes(POINTER), "config.json: a Git LFS pointer"),
+    "truncated": (lambda f: edit_weights(f, lambda b: b[:-1]), r"truncated \(\d+ bytes, its header says \d+\)"),
+    "longer": (lambda f: edit_weights(f, lambda b: b + b"0"), "has bytes after its end"),
+    "header cut": (lambda f: edit_weights(f, lambda b: b[:40]), "truncated, or not a safetensors file"),
+    "empty": (lambda f: edit_weights(f, lambda b: b""), "truncated, or not a safetensors file"),
+    "tensor missing": (drop_a_tensor, "1 tensors are missing, such as conv_in.bias"),
+    "shard outside": (
+        shard_outside,
+        "names the shard '../x.safetensors' outside its folder",
+    ),
+    "config lost": (lambda f: (f / "vae" / "config.json").unlink(), "vae.config.json: cannot be read"),
+    "other shapes": (
+        lambda f: (f / "unet" / "config.json").write_text(
+            (f / "unet" / "config.json").read_text().replace('"in_channels": 4', '"in_channels": 5')
+        ),
+        "unet: cannot be loaded",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_folders_say_what_is_wrong_in_one_line(case: str, saved: Path) -> None:
+    damage, message = BROKEN[case]
+    damage(saved)
+    with pytest.raises(ModelError, match=message) as caught:
+        load_pipeline(saved)
+    assert "\n" not in str(caught.value)
+
+
+def test_sources_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match='no such folder; give "atelier", a diffusers folder, a bundle, or a hub id'):
+        load_pipeline(tmp_path / "nothing")
+    (tmp_path / "model.ckpt").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"model\.ckpt: a single file"):
+        load_pipeline(tmp_path / "model.ckpt")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="nobody/nothing: no such folder here, and the hub cannot be reached"):
+        load_pipeline("nobody/nothing")
+
+
+def test_a_folder_that_cannot_be_written(pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match="cannot be written"):
+        pipeline.save(tmp_path / "file" / "model")

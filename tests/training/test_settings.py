@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pruneguard.errors import ConfigError
+from pruneguard.training import TrainSettings, list_presets, preset
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_presets_survive_json(name: str) -> None:
+    settings = preset(name)
+    assert TrainSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+def test_stable_diffusion_is_the_papers() -> None:
+    settings = preset("stable-diffusion")
+    assert (settings.steps, settings.batch_size, settings.every, settings.caption_dropout) == (20_000, 64, 20, 0.1)
+    assert (settings.lower.lr, settings.upper.lr, settings.lower.warmup, settings.upper.warmup) == (
+        1e-6,
+        5e-6,
+        250,
+        250,
+    )
+    losses = settings.losses
+    assert (losses.ddpm, losses.output_kd, losses.feature_kd, losses.min_snr_gamma) == (1.0, 2.0, 0.1, 5.0)
+    assert (losses.min_snr_form, settings.erasure.eraser) == ("official", "esd")
+
+
+def test_a_toml_file_overrides_field_by_field() -> None:
+    text = """
+        steps = 10
+        max_grad_norm = 1
+        [lower]
+        betas = [0.5, 0.9]
+        [erasure]
+        eraser = "esd"
+        options = { eta = 2.0 }
+        [erasure.source.timesteps]
+        t_min = 7
+    """
+    base = preset("atelier")
+    settings = TrainSettings.from_dict(tomllib.loads(text), base=base)
+    assert (settings.steps, settings.max_grad_norm, settings.lower.betas) == (10, 1.0, (0.5, 0.9))
+    assert (settings.lower.lr, settings.batch_size) == (base.lower.lr, base.batch_size)
+    assert (settings.erasure.options, settings.erasure.source.timesteps.t_min) == ({"eta": 2.0}, 7)
+    assert settings.erasure.source.share == base.erasure.source.share
+    assert TrainSettings.from_dict({"max_grad_norm": None}, base=base).max_grad_norm is None
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"step": 1}, r"training: no setting 'step': did you mean 'steps'\?"),
+        ({"lower": {"rate": 1}}, r"training\.lower: no setting 'rate'"),
+        ({"lower": 3}, "'lower' must be a table"),
+        ({"steps": "many"}, "'steps' is 'many'; it must be of type int"),
+        ({"steps": True}, "'steps' is True"),
+        ({"steps": 0}, "`steps` is 0; it must be at least 1"),
+        ({"batch_size": 10, "accumulation": 4}, "not a multiple of `accumulation`"),
+        ({"caption_dropout": 2}, "`caption_dropout` must lie"),
+        ({"precision": "fp16"}, "choose from no, bf16"),
+        ({"tracker": "wandb"}, "choose from auto, tensorboard, none"),
+        ({"schedule": "penalty"}, "choose from alternating"),
+        ({"max_grad_norm": -1}, "`max_grad_norm` must be above 0"),
+        ({"explosion": 1}, "`explosion` must be above 1"),
+        ({"losses": {"ddpm": -1}}, "`ddpm` is -1"),
+        ({"losses": {"ddpm": 0, "output_kd": 0, "feature_kd": 0}}, "all weights are 0"),
+        ({"losses": {"min_snr_form": "new"}}, "`min_snr_form` is 'new'"),
+        ({"erasure": {"eraser": "esdd"}}, "did you mean 'esd'"),
+        ({"erasure": {"eraser": "esd", "options": {"eat": 1}}}, "no option 'eat'"),
+        ({"erasure": {"options": []}}, "must be a table"),
+        ({"erasure": {"parameters": "y"}}, "choose from auto, x"),
+        ({"erasure": {"images": 0}}, "`images` is 0"),
+        ({"erasure": {"partial_states": 9, "partial_steps": 8}}, "must not exceed"),
+        ({"lower": {"betas": 0.9}}, "must be a list"),
+    ],
+)
+def test_wrong_settings_are_refused(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        TrainSettings.from_dict(values, base=preset("atelier"))
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(ConfigError, match="choose from stable-diffusion, atelier"):
+        preset("sdxl")
+
+
+def test_settings_cannot_change() -> None:
+    with pytest.raises(AttributeError):
+        preset("atelier").steps = 3  # type: ignore[misc]
+    assert replace(preset("atelier"), steps=3).steps == 3

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import copy
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pruneguard.concepts import Concept
+from pruneguard.errors import ConfigError, ModelError, TrainingError
+from pruneguard.models import Pipeline
+from pruneguard.training import Advance, LatentSet, TrainResult, TrainSettings, checkpoint, from_atelier, train
+
+GLOW = Concept(
+    name="glow",
+    prompts=("a red disc in glow style", "a blue ring in glow style"),
+    anchors=("a red disc in flat style", "a blue ring in flat style"),
+    terms=("glow",),
+)
+SETTINGS = TrainSettings.from_dict(
+    {
+        "steps": 10,
+        "batch_size": 4,
+        "every": 3,
+        "tracker": "none",
+        "checkpoint_every": 4,
+        "lower": {"lr": 1e-3, "warmup": 2},
+        "upper": {"lr": 1e-3, "warmup": 1},
+        "erasure": {"batch_size": 2, "images": 2, "steps": 2, "source": {"kind": "mixed"}},
+    }
+)
+
+Runner = Callable[..., TrainResult]
+
+# The losses of SETTINGS on the tiny model. A change that should not alter the mathematics must leave them as they are.
+LOWER = [0.41461, 0.39937, 0.42403, 0.34732, 0.31166, 0.35686, 0.38695, 0.47013, 0.22733, 0.39412]
+UPPER = [0.057358, 0.055902, 0.060037]
+
+
+@pytest.fixture
+def data(tiny_pipeline: Pipeline) -> LatentSet:
+    return from_atelier(tiny_pipeline, 12, seed=0)
+
+
+@pytest.fixture
+def run(tiny_pipeline: Pipeline, data: LatentSet, tmp_path: Path) -> Runner:
+    def start(folder: str = "run", settings: TrainSettings = SETTINGS, **changes: Any) -> TrainResult:
+        student = changes.pop("student", None) or copy.deepcopy(tiny_pipeline.unet)
+        values: dict[str, Any] = {"data": data, "concepts": [GLOW], **changes}
+        return train(tiny_pipeline, student, settings=settings, run_folder=tmp_path / folder, **values)
+
+    return start
+
+
+def same(first: nn.Module, second: nn.Module) -> bool:
+    ours, theirs = first.state_dict(), second.state_dict()
+    return all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def stop_after(step: int) -> Callable[[Advance], None]:
+    """A callback that presses Ctrl-C during the progress report of a step."""
+
+    def press(advance: Advance) -> None:
+        if advance.phase == "train" and advance.done == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return press
+
+
+def test_golden_curve(run: Runner, tiny_pipeline: Pipeline) -> None:
+    seen: list[Advance] = []
+    first = run("first", on_progress=seen.append)
+    lower = [advance.measured["lower/loss"] for advance in seen if advance.phase == "train"]
+    upper = [advance.measured["upper/loss"] for advance in seen if "upper/loss" in advance.measured]
+    assert lower == pytest.approx(LOWER, rel=2e-3)
+    assert upper == pytest.approx(UPPER, rel=2e-2)
+    assert (first.metrics["steps"], first.metrics["upper_steps"]) == (10, 3)
+    assert not first.unet.training
+    assert same(first.unet, run("second").unet)
+    assert not same(first.unet, run("third", replace(SETTINGS, seed=1)).unet)
+    assert not same(first.unet, tiny_pipeline.unet)
+
+
+def test_a_stopped_run_goes_on_to_equal_weights(run: Runner, tmp_path: Path) -> None:
+    whole = run("whole")
+    for stop in (1, 6, 10):
+        folder = f"stopped-{stop}"
+        with pytest.raises(KeyboardInterrupt, match=rf"stopped after step {stop} of 10, which is saved"):
+            run(folder, on_progress=stop_after(stop))
+        assert (tmp_path / folder / "checkpoints" / f"step-{stop:08d}").is_dir()
+        resumed: list[Advance] = []
+        result = run(folder, on_progress=resumed.append)
+        assert [advance.done for advance in resumed] == list(range(stop + 1, 11))
+        assert same(result.unet, whole.unet)
+
+
+def test_a_finished_run_is_returned_as_it_is(run: Runner) -> None:
+    first = run()
+    seen: list[Advance] = []
+    again = run(on_progress=seen.append)
+    assert not seen
+    assert same(first.unet, again.unet)
+    assert again.checkpoint == first.checkpoint
+
+
+def test_other_settings_on_an_old_run_are_refused(run: Runner) -> None:
+    run(settings=replace(SETTINGS, steps=3))
+    with pytest.raises(
+        ConfigError, match=r"settings\.lower\.lr = 0\.001, not 0\.002: set it back .* another run folder"
+    ):
+        run(settings=replace(SETTINGS, steps=3, lower=replace(SETTINGS.lower, lr=0.002)))
+    with pytest.raises(ConfigError, match=r"concepts\.glow\.anchors = \['a red .*, not None"):
+        run(settings=replace(SETTINGS, steps=3), concepts=[])
+    # How often to save is no part of what the weights become.
+    assert run(settings=replace(SETTINGS, steps=3, checkpoint_every=1)).metrics["steps"] == 3
+
+
+def test_checkpoints_hold_no_pickle_and_the_last_ones_stay(run: Runner, tmp_path: Path) -> None:
+    result = run(settings=replace(SETTINGS, checkpoint_every=2))
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert kept == ["step-00000008", "step-00000010"]
+    assert result.checkpoint.name == "step-00000010"
+    assert {path.suffix for path in result.checkpoint.iterdir()} == {".safetensors", ".json"}
+
+
+def test_only_the_upper_set_changes_at_the_upper_level(run: Runner, tiny_pipeline: Pipeline) -> None:
+    frozen = replace(SETTINGS.lower, lr=1e-30)
+    result = run(settings=replace(SETTINGS, lower=frozen))
+    changed = {
+        name
+        for name, parameter in result.unet.named_parameters()
+        if not torch.allclose(parameter, tiny_pipeline.unet.get_parameter(name), rtol=0, atol=1e-6)
+    }
+    assert changed
+    assert all("attn2" in name for name in changed)
+
+
+def test_captions_that_name_a_concept_stay_out(run: Runner, data: LatentSet) -> None:
+    named = sum("glow" in data.caption(row) for row in range(len(data)))
+    assert named > 0
+    assert run().metrics["captions_left_out"] == named
+    everything = replace(GLOW, terms=("a",))
+    with pytest.raises(ConfigError, match="nothing is left to learn"):
+        run("other", concepts=[everything])
+
+
+def test_without_concepts_it_distils(run: Runner, tiny_pipeline: Pipeline, data: LatentSet) -> None:
+    student = copy.deepcopy(tiny_pipeline.unet)
+    with torch.no_grad():
+        student.conv_out.weight.mul_(0.5)
+    seen: list[Advance] = []
+    settings = replace(SETTINGS, steps=30, losses=replace(SETTINGS.losses, ddpm=0.0))
+    result = run(student=student, concepts=[], on_progress=seen.append, settings=settings)
+    assert "lower/ddpm" not in result.metrics
+    losses = [advance.measured["lower/output_kd"] for advance in seen]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    assert (result.metrics["upper_steps"], result.metrics["captions_left_out"]) == (0, 0)
+
+
+def test_accumulation_changes_nothing_but_rounding(run: Runner) -> None:
+    settings = replace(SETTINGS, steps=3)
+    whole = run("whole", settings).unet
+    parts = run("parts", replace(settings, accumulation=2)).unet
+    for ours, theirs in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=5e-4)
+
+
+def test_upper_level_lowers_its_loss(run: Runner) -> None:
+    seen: list[Advance] = []
+    settings = replace(SETTINGS, steps=40, every=1, lower=replace(SETTINGS.lower, lr=1e-30))
+    run(settings=replace(settings, upper=replace(SETTINGS.upper, lr=3e-3)), on_progress=seen.append)
+    losses = [advance.measured["upper/loss"] for advance in seen if advance.phase == "train"]
+    assert sum(losses[-8:]) < 0.7 * sum(losses[:8])
+
+
+@pytest.mark.parametrize("factor", [float("nan"), 1e9])
+def test_a_run_gone_wrong_names_its_last_good_checkpoint(
+    run: Runner, tmp_path: Path, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pruneguard.training import levels
+
+    calls = 0
+    honest = levels.ddpm_loss
+
+    def poisoned(predicted: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return honest(predicted, target, weights) * (factor if calls == 14 else 1.0)
+
+    monkeypatch.setattr(levels, "ddpm_loss", poisoned)
+    with pytest.raises(TrainingError, match=r"lower level's loss .*last good checkpoint is .*step-00000012"):
+        run(settings=replace(SETTINGS, steps=20, checkpoint_every=12))
+    monkeypatch.setattr(levels, "ddpm_loss", honest)
+    assert run(settings=replace(SETTINGS, steps=20, checkpoint_every=12)).metrics["steps"] == 20
+
+
+def test_a_full_disk_keeps_the_earlier_checkpoint(run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run("whole")
+    honest = checkpoint.save_file
+
+    def full(tensors: dict[str, Tensor], path: Path) -> None:
+        if "step-00000008" in str(path):
+            raise OSError(28, "No space left on device")
+        honest(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(TrainingError, match=r"last good checkpoint is .*step-00000004\) .*No space left on device"):
+        run("full")
+    assert [path.name for path in (tmp_path / "full" / "checkpoints").iterdir()] == ["step-00000004"]
+    monkeypatch.setattr(checkpoint, "save_file", honest)
+    assert same(run("full").unet, whole.unet)
+
+
+def test_a_damaged_checkpoint_is_named(run: Runner, tmp_path: Path) -> None:
+    last = run(settings=replace(SETTINGS, steps=5)).checkpoint
+    student = last / "student.safetensors"
+    student.write_bytes(student.read_bytes()[:-10])
+    with pytest.raises(TrainingError, match=rf"checkpoint {last} cannot be read .*delete that folder"):
+        run(settings=replace(SETTINGS, steps=5))
+
+
+def test_a_run_folder_that_cannot_be_written(run: Runner, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file where the folder should be")
+    with pytest.raises(ConfigError, match="run record .* cannot be written"):
+        run()
+
+
+def test_the_record_tells_what_a_run_was_made_from(run: Runner, tmp_path: Path, data: LatentSet) -> None:
+    run(settings=replace(SETTINGS, steps=3))
+    record = json.loads((tmp_path / "run" / "record" / "run.json").read_text())
+    assert record["settings"]["lower"]["lr"] == 1e-3
+    assert record["data"] == data.digest
+
+
+def test_settings_that_cannot_work(run: Runner, tiny_pipeline: Pipeline) -> None:
+    with pytest.raises(ConfigError, match="no upper step would run"):
+        run(settings=replace(SETTINGS, steps=2))
+    with pytest.raises(ConfigError, match=r"`erasure\.batch_size` 2 does not divide"):
+        run("other", settings=replace(SETTINGS, accumulation=4))
+    tiny_pipeline.scheduler.register_to_config(prediction_type="sample")
+    with pytest.raises(ModelError, match="choose a model that predicts epsilon or v"):
+        run("third")
