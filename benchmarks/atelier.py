@@ -1,6 +1,6 @@
-"""How well atelier draws: the oracle on renderings, on the autoencoder's reconstructions, and on the teacher's pictures.
+"""How well atelier draws: its oracle on renderings, on the autoencoder's reconstructions, and on what the teacher draws.
 
-    python -m benchmarks.atelier --out benchmarks/results/atelier.json
+python -m benchmarks.atelier --out benchmarks/results/atelier.json
 """
 
 from __future__ import annotations
@@ -71,7 +71,13 @@ def main(model: str, renderings: int, prompts: int, guidance_scale: float, seed:
         "oracle_on_renderings": agreement(oracle, images, labels),
         "oracle_on_reconstructions": agreement(oracle, reconstruct(pipeline, images), labels),
         "teacher": agreement(oracle, drawn, labels_of([scene for _, scene in chosen])),
-        "settings": {"renderings": renderings, "prompts": prompts, "steps": 25, "guidance_scale": guidance_scale, "seed": seed},
+        "settings": {
+            "renderings": renderings,
+            "prompts": prompts,
+            "steps": 25,
+            "guidance_scale": guidance_scale,
+            "seed": seed,
+        },
         "seconds_per_picture": round(seconds / prompts, 3),
         "command": "python -m benchmarks.atelier " + " ".join(sys.argv[1:]),
         **describe(),

@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # A saved pipeline names `pruneguard.PrunedUNet2DConditionModel`; resolving it lazily keeps this import free of torch.
+    # A saved pipeline names `pruneguard.PrunedUNet2DConditionModel`; resolved lazily, this import stays free of torch.
     if name == "PrunedUNet2DConditionModel":
         from pruneguard.models import PrunedUNet2DConditionModel
 

@@ -139,21 +139,21 @@ def train_oracle(out: Path, steps: int, batch: int, lr: float, seed: int) -> Non
         losses = [F.cross_entropy(logits[name], truth[:, i], ignore_index=-1) for i, name in enumerate(ATTRIBUTES)]
         loss = torch.stack(losses).nan_to_num().sum()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if step % 100 == 0:
             _log("oracle", step, steps, started, loss=loss.item())
     save_file(oracle.state_dict(), out / "oracle.safetensors")
 
 
-def encode_pool(out: Path, batch: int = 128) -> None:
-    """Posterior means of the pool, (N, 4, 16, 16), and the scale that gives them unit variance."""
-    images, vae = np.load(out / "pool/images.npy", mmap_mode="r"), _load_vae(out)
+def encode_pool(out: Path, size: int, batch: int = 128) -> None:
+    """Posterior means of the first `size` pictures, (N, 4, 16, 16), and their standard deviation."""
+    images, vae = np.load(out / "pool/images.npy", mmap_mode="r")[:size], _load_vae(out)
     parts = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         for i in range(0, len(images), batch):
             parts.append(vae.encode(_pictures(images[i : i + batch])).latent_dist.mean.float())
-    latents = torch.cat(parts)
+    latents = torch.cat(parts).contiguous()
     save_file({"latents": latents, "std": latents.std().reshape(1)}, out / "latents.safetensors")
 
 
@@ -206,13 +206,12 @@ def train_denoiser(out: Path, steps: int, batch: int, lr: float, seed: int, minu
             v = unet(alpha * x0 + sigma * noise, t, text(tokens).last_hidden_state).sample
         loss = F.mse_loss(v.float(), alpha * noise - sigma * x0)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         with torch.no_grad():
             decay = min(0.9995, (step + 1) / (step + 20))
-            for kept, new in zip(average.parameters(), model.parameters(), strict=True):
-                kept.lerp_(new, 1 - decay)
+            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
         if step % 50 == 0:
             _log("denoiser", step, steps, started, loss=loss.item())
         finished = step == steps or (time.monotonic() - started) / 60 > minutes
@@ -311,14 +310,15 @@ def oracle(obj: dict[str, Any], steps: int, batch: int, lr: float) -> None:
 
 
 @recipe.command()
+@click.option("--size", default=32768, show_default=True)
 @click.pass_obj
-def latents(obj: dict[str, Any]) -> None:
+def latents(obj: dict[str, Any], size: int) -> None:
     """Encode the pool."""
-    encode_pool(obj["out"])
+    encode_pool(obj["out"], size)
 
 
 @recipe.command()
-@click.option("--steps", default=10000, show_default=True)
+@click.option("--steps", default=5500, show_default=True)
 @click.option("--batch", default=32, show_default=True)
 @click.option("--lr", default=1e-3, show_default=True)
 @click.option("--minutes", default=math.inf, help="Stop after so many minutes; run again to go on.")

@@ -10,11 +10,12 @@ import colorsys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 SIZE = 64
 OBJECTS = ("disc", "square", "triangle", "star", "ring", "cross", "heart", "mannequin")
@@ -98,8 +99,9 @@ def held_out_prompts() -> list[tuple[str, Scene]]:
 
 def _box(p: Array, half_width: float, half_height: float) -> Array:
     q = np.abs(p) - np.array([half_width, half_height], np.float32)
-    outside = np.hypot(np.maximum(q[..., 0], 0), np.maximum(q[..., 1], 0))
-    return outside + np.minimum(np.maximum(q[..., 0], q[..., 1]), 0)
+    outside: Array = np.hypot(np.maximum(q[..., 0], 0), np.maximum(q[..., 1], 0))
+    inside: Array = np.minimum(np.maximum(q[..., 0], q[..., 1]), 0)
+    return outside + inside
 
 
 def _segment(p: Array, a: tuple[float, float], b: tuple[float, float], radius: float) -> Array:
@@ -127,7 +129,8 @@ def _polygon(p: Array, vertices: Array) -> Array:
 
 def _polar(radii: list[float], turn: float = -90.0) -> Array:
     angles = np.deg2rad(turn + 360.0 / len(radii) * np.arange(len(radii)))
-    return (np.stack([np.cos(angles), np.sin(angles)], -1) * np.array(radii)[:, None]).astype(np.float32)
+    vertices: Array = np.stack([np.cos(angles), np.sin(angles)], -1) * np.array(radii)[:, None]
+    return vertices.astype(np.float32)
 
 
 def _heart() -> Array:
@@ -148,7 +151,8 @@ def _body(p: Array) -> Array:
     for side in (-1.0, 1.0):
         parts.append(_segment(p, (side * 0.2, -0.42), (side * 0.62, 0.08), 0.11))
         parts.append(_segment(p, (side * 0.12, 0.15), (side * 0.28, 0.92), 0.14))
-    return np.minimum.reduce(parts)
+    union: Array = np.minimum.reduce(parts)
+    return union
 
 
 _SHAPES: dict[str, Callable[[Array], Array]] = {
@@ -169,7 +173,8 @@ _SHAPES: dict[str, Callable[[Array], Array]] = {
 
 def _cover(d: Array) -> Array:
     """Share of a pixel that lies inside, (H, W, 1)."""
-    return np.clip(0.5 - d, 0, 1)[..., None]
+    share: Array = np.clip(0.5 - d, 0, 1)[..., None]
+    return share
 
 
 def _over(ground: Array, colour: Array, alpha: Array) -> Array:
@@ -178,7 +183,8 @@ def _over(ground: Array, colour: Array, alpha: Array) -> Array:
 
 def _wave(phase: Array) -> Array:
     """A square wave of period 1 with edges a pixel or so wide, (H, W, 1) in [0, 1]."""
-    return np.clip(0.5 + 2.0 * np.sin(2 * np.pi * phase), 0, 1)[..., None]
+    wave: Array = np.clip(0.5 + 2.0 * np.sin(2 * np.pi * phase), 0, 1)[..., None]
+    return wave
 
 
 def _flat(d: Array, q: Array, colour: Array, ground: Array) -> Array:
@@ -241,7 +247,8 @@ def _ground(rng: np.random.Generator, xy: Array) -> Array:
     base = rng.uniform(0.1, 0.9) + rng.uniform(-0.08, 0.08, 3)
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.22)
     ramp = ((xy / SIZE - 0.5) @ np.array([np.cos(angle), np.sin(angle)]))[..., None]
-    return np.clip(base + strength * ramp, 0, 1).astype(np.float32)
+    ground: Array = np.clip(base + strength * ramp, 0, 1)
+    return ground.astype(np.float32)
 
 
 def _paint(name: str, rng: np.random.Generator) -> Array:

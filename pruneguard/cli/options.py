@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 BUNDLE = Path("pruneguard-out")
 
 
-class Names(click.ParamType):
+class Names(click.ParamType[tuple[str, ...]]):
     """Names separated by commas."""
 
     name = "names"

@@ -28,7 +28,8 @@ def atelier_concept(name: str) -> Concept:
         for said, instead in zip(
             _captions(scene, attribute), _captions(_with(scene, attribute, anchor), attribute), strict=True
         ):
-            if said not in prompts:
+            # Held-out captions are for audits: no upper step may have seen them.
+            if said not in prompts and not world.held_out(said):
                 prompts.append(said)
                 anchors.append(instead)
     return Concept(

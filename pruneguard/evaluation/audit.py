@@ -16,8 +16,7 @@ from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.detectors import Detector, Images, OracleDetector, share
 from pruneguard.evaluation.prompts import AuditPrompts
-from pruneguard.runtime.guards import mentions_minors
-from pruneguard.runtime.sampler import Components, draw
+from pruneguard.runtime import Components, draw, mentions_minors
 
 PRESERVED = ("object", "style", "colour")
 

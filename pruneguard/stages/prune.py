@@ -53,7 +53,9 @@ def prune(
         text_tokens=teacher.text_tokens,
     )
     on_progress(Advance("prune", settings.batches, settings.batches))
-    return PrunedUNet2DConditionModel.from_unet(teacher.unet, plan).eval()
+    pruned = PrunedUNet2DConditionModel.from_unet(teacher.unet, plan)
+    pruned.eval()
+    return pruned
 
 
 def load_student(source: str, teacher: Pipeline) -> Any:

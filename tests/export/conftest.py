@@ -28,7 +28,7 @@ class Exported:
 
 
 def build_pipeline() -> Pipeline:
-    """Latents (4, 8, 8), pictures of 16x16, 32 tokens; a UNet with a removed transformer and uneven widths."""
+    """Latents (4, 8, 8), pictures of 16x16, 32 tokens; of the UNet, two blocks are removed and widths are uneven."""
     state = torch.get_rng_state()
     torch.manual_seed(0)
     tokenizer = build_tokenizer()
@@ -71,7 +71,7 @@ def build_pipeline() -> Pipeline:
         resnets={"mid_block.resnets.0": (0, 2, 3)},
         heads={f"{transformer}.attn1": (1,)},
         neurons={f"{transformer}.ff": tuple(range(0, 64, 2))},
-        removed=("up_blocks.0.attentions.1",),
+        removed=("up_blocks.0.attentions.1", "up_blocks.1.resnets.0"),
     )
     unet = PrunedUNet2DConditionModel.from_unet(dense, plan)
     scheduler = PNDMScheduler(

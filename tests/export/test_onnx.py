@@ -109,7 +109,13 @@ def test_sampler_settings_are_the_runtimes(exported: Any) -> None:
 
 
 def test_engines_draw_what_the_pipeline_draws_at_another_size(exported: Any) -> None:
-    options = {"prompts": ["a green cup"] * 3, "seeds": [4, 5, 6], "steps": 4, "height": 32, "width": 48}
+    options: dict[str, Any] = {
+        "prompts": ["a green cup"] * 3,
+        "seeds": [4, 5, 6],
+        "steps": 4,
+        "height": 32,
+        "width": 48,
+    }
     expected = draw(torch_components(exported.pipeline), **options)
     found = draw(onnx_components(exported.folder, threads=1), **options)
     assert found.shape == (3, 32, 48, 3)
@@ -202,9 +208,10 @@ def test_a_disk_that_fails_is_one_clear_line(
 
 
 def test_parity_settings_are_checked() -> None:
-    for wrong in ({"steps": 0}, {"images": 0}, {"batches": ()}, {"batches": (0,)}):
+    cases: tuple[dict[str, Any], ...] = ({"steps": 0}, {"images": 0}, {"batches": ()}, {"batches": (0,)})
+    for wrong in cases:
         with pytest.raises(ConfigError, match=f"parity {next(iter(wrong))}"):
-            ParitySettings(**wrong)  # type: ignore[arg-type]
+            ParitySettings(**wrong)
 
 
 def test_importing_the_package_loads_neither_torch_nor_onnx() -> None:

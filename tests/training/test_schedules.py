@@ -84,4 +84,4 @@ def test_registry_and_settings() -> None:
         schedule("alternating")(Alternating)
     for wrong in ({"lr": 0.0}, {"lr": math.nan}, {"warmup": -1}, {"decay": "x"}, {"betas": (0.9, 1.0)}, {"eps": 0.0}):
         with pytest.raises(ConfigError, match=f"level: `{next(iter(wrong))}`"):
-            LevelSettings(**wrong)  # type: ignore[arg-type]
+            LevelSettings(**wrong)

@@ -20,7 +20,7 @@ def test_tensorboard_is_written_when_installed(tiny_pipeline: Pipeline, tmp_path
 
 
 def test_a_tracker_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert trainer._tracker(TrainSettings()) is None
     with pytest.raises(ConfigError, match="'tensorboard', which is not installed"):
         trainer._tracker(TrainSettings(tracker="tensorboard"))

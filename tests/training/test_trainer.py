@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError, ModelError, TrainingError
 from pruneguard.models import Pipeline
-from pruneguard.training import Advance, LatentSet, TrainResult, TrainSettings, checkpoint, from_atelier, train
+from pruneguard.training import Advance, LatentSet, TrainResult, TrainSettings, from_atelier, losses, train
 
 GLOW = Concept(
     name="glow",
@@ -158,8 +159,8 @@ def test_without_concepts_it_distils(run: Runner, tiny_pipeline: Pipeline, data:
     settings = replace(SETTINGS, steps=30, losses=replace(SETTINGS.losses, ddpm=0.0))
     result = run(student=student, concepts=[], on_progress=seen.append, settings=settings)
     assert "lower/ddpm" not in result.metrics
-    losses = [advance.measured["lower/output_kd"] for advance in seen]
-    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    measured = [advance.measured["lower/output_kd"] for advance in seen]
+    assert sum(measured[-5:]) < 0.7 * sum(measured[:5])
     assert (result.metrics["upper_steps"], result.metrics["captions_left_out"]) == (0, 0)
 
 
@@ -173,47 +174,45 @@ def test_accumulation_changes_nothing_but_rounding(run: Runner) -> None:
 
 def test_upper_level_lowers_its_loss(run: Runner) -> None:
     seen: list[Advance] = []
-    settings = replace(SETTINGS, steps=40, every=1, lower=replace(SETTINGS.lower, lr=1e-30))
+    settings = replace(SETTINGS, steps=24, every=1, lower=replace(SETTINGS.lower, lr=1e-30))
     run(settings=replace(settings, upper=replace(SETTINGS.upper, lr=3e-3)), on_progress=seen.append)
-    losses = [advance.measured["upper/loss"] for advance in seen if advance.phase == "train"]
-    assert sum(losses[-8:]) < 0.7 * sum(losses[:8])
+    measured = [advance.measured["upper/loss"] for advance in seen if advance.phase == "train"]
+    assert sum(measured[-6:]) < 0.8 * sum(measured[:6])
 
 
 @pytest.mark.parametrize("factor", [float("nan"), 1e9])
 def test_a_run_gone_wrong_names_its_last_good_checkpoint(
     run: Runner, tmp_path: Path, factor: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pruneguard.training import levels
-
     calls = 0
-    honest = levels.ddpm_loss
+    honest = losses.ddpm_loss
 
     def poisoned(predicted: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
         nonlocal calls
         calls += 1
         return honest(predicted, target, weights) * (factor if calls == 14 else 1.0)
 
-    monkeypatch.setattr(levels, "ddpm_loss", poisoned)
+    monkeypatch.setattr("pruneguard.training.levels.ddpm_loss", poisoned)
     with pytest.raises(TrainingError, match=r"lower level's loss .*last good checkpoint is .*step-00000012"):
         run(settings=replace(SETTINGS, steps=20, checkpoint_every=12))
-    monkeypatch.setattr(levels, "ddpm_loss", honest)
+    monkeypatch.setattr("pruneguard.training.levels.ddpm_loss", honest)
     assert run(settings=replace(SETTINGS, steps=20, checkpoint_every=12)).metrics["steps"] == 20
 
 
 def test_a_full_disk_keeps_the_earlier_checkpoint(run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run("whole")
-    honest = checkpoint.save_file
+    honest = save_file
 
     def full(tensors: dict[str, Tensor], path: Path) -> None:
         if "step-00000008" in str(path):
             raise OSError(28, "No space left on device")
         honest(tensors, path)
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr("pruneguard.training.checkpoint.save_file", full)
     with pytest.raises(TrainingError, match=r"last good checkpoint is .*step-00000004\) .*No space left on device"):
         run("full")
     assert [path.name for path in (tmp_path / "full" / "checkpoints").iterdir()] == ["step-00000004"]
-    monkeypatch.setattr(checkpoint, "save_file", honest)
+    monkeypatch.setattr("pruneguard.training.checkpoint.save_file", honest)
     assert same(run("full").unet, whole.unet)
 
 
@@ -227,7 +226,7 @@ def test_a_damaged_checkpoint_is_named(run: Runner, tmp_path: Path) -> None:
 
 def test_a_run_folder_that_cannot_be_written(run: Runner, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where the folder should be")
-    with pytest.raises(ConfigError, match="run record .* cannot be written"):
+    with pytest.raises(ConfigError, match=r"run record .* cannot be written"):
         run()
 
 

@@ -1,0 +1,37 @@
+"""The demo as a benchmark: its numbers with machine and commit, and its pictures, among the committed results.
+
+python -m benchmarks.demo
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import click
+
+from benchmarks.machine import describe
+from pruneguard.stages.demo import CONCEPT, run_demo
+from pruneguard.training import RichProgress
+
+
+@click.command()
+@click.option("--concepts", default=CONCEPT, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("pruneguard-demo"), show_default=True)
+@click.option("--results", type=click.Path(path_type=Path), default=Path("benchmarks/results"), show_default=True)
+def main(concepts: str, out: Path, results: Path) -> None:
+    """Run the demo afresh and keep its numbers and its grid."""
+    shutil.rmtree(out / "runs", ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    machine = describe()  # before the work: the load and the commit that it started from
+    with RichProgress() as progress:
+        done = run_demo(out, concepts, progress)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "demo.json").write_text(json.dumps({**done.numbers, **machine}, indent=2) + "\n")
+    shutil.copyfile(done.grid, results / "grid.png")
+    click.echo(f"{done.numbers['wall_s']} s; {results / 'demo.json'}")
+
+
+if __name__ == "__main__":
+    main()

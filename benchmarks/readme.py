@@ -1,0 +1,117 @@
+"""Writes the README's numbers from the committed results, so that none is typed by hand.
+
+python -m benchmarks.readme            # rewrite README.md
+python -m benchmarks.readme --check    # exit 1 if it is out of date
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+SUBJECTS = {
+    "teacher": "dense teacher",
+    "distilled": "pruned, distilled, nothing suppressed",
+    "erased": "pruned, distilled and erased",
+    "engine": "the ONNX engine that is served",
+}
+
+
+def demo_section(demo: dict[str, Any]) -> str:
+    """The demo's table."""
+    rows = [f"| | “{demo['concept']}” drawn | object kept | style kept | colour kept |", "|---|---|---|---|---|"]
+    for name, label in SUBJECTS.items():
+        kept = " | ".join(f"{demo[name]['preserved'][attribute]:.1%}" for attribute in ("object", "style", "colour"))
+        rows.append(f"| {label} | {demo[name]['target_rate']:.1%} | {kept} |")
+    macs, latency = demo["unet_macs"], demo["latency"]
+    images = demo["engine"]["images"]
+    rows += [
+        "",
+        f"UNet MACs {macs['erased'] / 1e9:.3f} of {macs['dense'] / 1e9:.3f} G ({macs['ratio']:.3f}); one image "
+        f"{latency['engine_image_ms']:.0f} ms by the engine, {latency['diffusers_image_ms']:.0f} ms by diffusers on the "
+        f"dense model ({latency['engine_to_diffusers'][0]:.2f} ×); erased against pruned UNet "
+        f"{latency['erased_to_pruned'][0]:.3f} ×; engine and torch agree to "
+        f"{min(demo['parity']['images']['psnr_db']):.0f} dB or better; all of it in {demo['wall_s']:.0f} s. "
+        f"{images['target']} + {images['other']} pictures a row, the same prompts and seeds in each, PNDM 25 steps, "
+        "guidance 7.5, read by atelier's oracle.",
+        "",
+        _source("demo", "make demo", demo),
+    ]
+    return "\n".join(rows)
+
+
+def measured_section(atelier: dict[str, Any], latency: dict[str, Any], cold: dict[str, Any]) -> str:
+    """Atelier's quality, latency and cold start."""
+    names = ("object", "style", "colour", "dress")
+    rows = ["| atelier | object | style | colour | dressed or bare |", "|---|---|---|---|---|"]
+    for key, label in (
+        ("oracle_on_renderings", "oracle on fresh renderings"),
+        ("oracle_on_reconstructions", "oracle on the autoencoder's reconstructions"),
+        ("teacher", f"teacher, {atelier['settings']['prompts']} held-out prompts, PNDM 25, CFG 7.5"),
+    ):
+        rows.append(f"| {label} | " + " | ".join(f"{atelier[key][name]:.1%}" for name in names) + " |")
+    rows += ["", _source("atelier", atelier["command"], atelier), ""]
+    rows += [*_latency_rows(latency), "", _source("latency", latency["command"], latency), ""]
+    rows += [*_cold_rows(cold), "", _source("cold_start", cold["command"], cold)]
+    return "\n".join(rows)
+
+
+def _latency_rows(latency: dict[str, Any]) -> list[str]:
+    rows = ["| ratio of medians, interleaved | median | quartiles |", "|---|---|---|"]
+    for name, (median, low, high) in latency["ratios"].items():
+        rows.append(f"| {name} | {median:.3f} | {low:.3f} to {high:.3f} |")
+    return rows
+
+
+def _cold_rows(cold: dict[str, Any]) -> list[str]:
+    rows = ["| cold process | median | range |", "|---|---|---|"]
+    for name, entry in cold["summary"].items():
+        rows.append(f"| {name} | {entry['median']:.2f} | {entry['min']:.2f} to {entry['max']:.2f} |")
+    return rows
+
+
+def _source(name: str, command: str, results: dict[str, Any]) -> str:
+    machine = f"{results['cpu']}, {results['cores']} cores" if "cpu" in results else "two cores"
+    commit = str(results.get("commit") or "?")[:10]
+    link = f"[`{name}.json`](benchmarks/results/{name}.json)"
+    return f"<sub>`{command.strip()}` → {link} · {machine} · commit {commit}</sub>"
+
+
+def render(text: str) -> str:
+    """README text with its sections filled from the results."""
+
+    def load(name: str) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+        return loaded
+
+    sections = {
+        "demo": demo_section(load("demo")),
+        "measured": measured_section(load("atelier"), load("latency"), load("cold_start")),
+    }
+    for name, body in sections.items():
+        pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
+        text = re.sub(pattern, lambda match, body=body: f"{match[1]}{body}\n{match[2]}", text, flags=re.S)  # type: ignore[misc]
+    return text
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Change nothing; exit 1 if the README is out of date.")
+def main(check: bool) -> None:
+    """Rewrite the README's numbers."""
+    readme = ROOT / "README.md"
+    before = readme.read_text()
+    after = render(before)
+    if check:
+        sys.exit(0 if before == after else "README.md is out of date: run python -m benchmarks.readme")
+    readme.write_text(after)
+
+
+if __name__ == "__main__":
+    main()
