@@ -1,4 +1,4 @@
-"""How well atelier draws: its oracle on renderings, on the autoencoder's reconstructions, and on what the teacher draws.
+"""How well atelier draws: its oracle on renderings, on reconstructions, and on what the teacher draws.
 
 python -m benchmarks.atelier --out benchmarks/results/atelier.json
 """

@@ -11,7 +11,7 @@ if __name__ != "pruneguard.export":
 if TYPE_CHECKING:
     from .agreement import Agreement, ParityLimits
     from .layout import sampler_settings
-    from .onnx import ExportRecord, Progress, export_onnx
+    from .onnx import ExportRecord, Progress, export_onnx, write_onnx
     from .parity import ParityReport, ParitySettings, check_parity
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "check_parity",
     "export_onnx",
     "sampler_settings",
+    "write_onnx",
 ]
 
 # Resolved on first use, so that importing the package loads neither torch nor onnx.
@@ -37,6 +38,7 @@ _HOMES = {
     "check_parity": "parity",
     "export_onnx": "onnx",
     "sampler_settings": "layout",
+    "write_onnx": "onnx",
 }
 
 

@@ -58,12 +58,29 @@ def export_onnx(
 ) -> ExportRecord:
     """Writes `folder` in the layout of optimum's ONNX pipelines, and keeps it only if it agrees with `pipeline`.
 
+    As `write_onnx`, and an earlier export at `folder` is replaced in one step; after an error, or a killed process,
+    what was there is still there. Raises ExportError.
+    """
+    target = Path(folder).absolute()
+    with _staged(target) as staging:
+        return write_onnx(pipeline, staging, opset=opset, prompts=prompts, parity=parity, on_progress=on_progress)
+
+
+def write_onnx(
+    pipeline: Pipeline,
+    folder: Path,
+    *,
+    opset: int = 20,
+    prompts: Sequence[str] | None = None,
+    parity: ParitySettings | None = None,
+    on_progress: Progress | None = None,
+) -> ExportRecord:
+    """Writes the engines straight into an empty `folder`, for a caller that stages its own: a bundle's draft.
+
     `prompts` are ones that the model knows, for the parity check. `on_progress(stage, done, total)` is called as each
-    stage begins and once at the end. An earlier export at `folder` is replaced in one step; after an error, or a killed
-    process, what was there is still there. Raises ExportError.
+    stage begins and once at the end. Raises ExportError, which leaves half an export behind.
     """
     check_opset(opset)
-    target = Path(folder).absolute()
     components = components_of(pipeline)
     stages = [*(component.name for component in components), "parity", "images", "done"]
     seconds: dict[str, float] = {}
@@ -73,18 +90,17 @@ def export_onnx(
         if on_progress is not None:
             on_progress(stage, stages.index(stage), len(stages) - 1)
 
-    with _staged(target) as staging:
-        write_layout(pipeline, staging)
-        for component in components:
-            begin(component.name)
-            started = time.perf_counter()
-            nodes[component.name] = write_graph(component, staging / component.name / GRAPH, opset=opset)
-            seconds[component.name] = time.perf_counter() - started
-        begin("parity")
+    write_layout(pipeline, folder)
+    for component in components:
+        begin(component.name)
         started = time.perf_counter()
-        report = check_parity(pipeline, staging, prompts=prompts, settings=parity, on_images=lambda: begin("images"))
-        seconds["parity"] = time.perf_counter() - started
-        files = {str(path.relative_to(staging)): path.stat().st_size for path in _files(staging)}
+        nodes[component.name] = write_graph(component, folder / component.name / GRAPH, opset=opset)
+        seconds[component.name] = time.perf_counter() - started
+    begin("parity")
+    started = time.perf_counter()
+    report = check_parity(pipeline, folder, prompts=prompts, settings=parity, on_images=lambda: begin("images"))
+    seconds["parity"] = time.perf_counter() - started
+    files = {str(path.relative_to(folder)): path.stat().st_size for path in _files(folder)}
     begin("done")
     return ExportRecord(
         opset=opset,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
@@ -65,3 +67,11 @@ def build_tiny_pipeline(prediction_type: str = "v_prediction", seed: int = 0) ->
 @pytest.fixture
 def tiny_pipeline() -> Pipeline:
     return build_tiny_pipeline()
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pipeline as a diffusers folder, for reading only."""
+    folder = tmp_path_factory.mktemp("tiny") / "pipeline"
+    build_tiny_pipeline().save(folder)
+    return folder

@@ -60,10 +60,12 @@ def install_missing(wheels: Path | None) -> None:
 def run(options: argparse.Namespace, deadline: float) -> dict[str, Any]:
     """Every measurement; the training part gets the second half of what is left."""
     import torch
+    from diffusers.utils import logging
 
     from benchmarks.gpu import architecture, timing, workloads
     from pruneguard.macs import unet_macs
 
+    logging.set_verbosity_error()  # it remarks on every change of type
     torch.manual_seed(0)
     device = torch.device("cpu" if options.thin or not torch.cuda.is_available() else "cuda")
     if device.type == "cpu" and not options.thin:

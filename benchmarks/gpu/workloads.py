@@ -111,7 +111,7 @@ def _optimised(loss: Callable[[], Tensor], parameters: list[nn.Parameter], devic
 def _captured(step: Step, device: torch.device) -> Step:
     if device.type != "cuda":
         raise RuntimeError("CUDA graphs need a CUDA device")
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):

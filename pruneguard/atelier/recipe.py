@@ -33,6 +33,7 @@ from pruneguard.atelier import world
 from pruneguard.atelier.components import build_scheduler, build_text_encoder, build_unet, build_vae
 from pruneguard.atelier.oracle import ATTRIBUTES, Oracle, labels_of, scene_of
 from pruneguard.atelier.vocabulary import build_tokenizer
+from pruneguard.training.attention import PlainAttention
 
 
 def _render_chunk(seed: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
@@ -185,6 +186,7 @@ def train_denoiser(out: Path, steps: int, batch: int, lr: float, seed: int, minu
     captions = _Captions(np.load(out / "pool/labels.npy"), seed)
     torch.manual_seed(seed)
     unet, text = build_unet(), build_text_encoder(captions.tokenizer)
+    unet.set_attn_processor(PlainAttention())
     model = nn.ModuleDict({"unet": unet, "text_encoder": text})
     average = copy.deepcopy(model).requires_grad_(False)
     optimiser = torch.optim.AdamW(model.parameters(), lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
@@ -318,7 +320,7 @@ def latents(obj: dict[str, Any], size: int) -> None:
 
 
 @recipe.command()
-@click.option("--steps", default=5500, show_default=True)
+@click.option("--steps", default=10000, show_default=True)
 @click.option("--batch", default=32, show_default=True)
 @click.option("--lr", default=1e-3, show_default=True)
 @click.option("--minutes", default=math.inf, help="Stop after so many minutes; run again to go on.")

@@ -25,6 +25,9 @@ _REMEDIES = {
     errno.EROFS: "the file system is read-only: choose another folder",
 }
 
+_TRAIN = ("torch", "diffusers", "transformers", "accelerate", "datasets", "safetensors", "jinja2", "matplotlib")
+_EXTRAS = {**dict.fromkeys(_TRAIN, "train"), "onnx": "export", "onnxscript": "export", "onnxruntime": "cpu"}
+
 
 class CommandGroup(click.Group):
     """Imports a command's module only when that command is asked for, so that `--help` is instant."""
@@ -41,10 +44,13 @@ class CommandGroup(click.Group):
         return command
 
 
-@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pruneguard")
-def pruneguard() -> None:
+@click.pass_context
+def pruneguard(context: click.Context) -> None:
     """Prune a diffusion model, make it forget, prove both, and serve it from an engine."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,8 +66,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _fail(_usage(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _fail("stopped; run the same command again to go on from the last checkpoint", 130)
     except Exception as error:
@@ -70,9 +75,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _fail(_explain(error), 1)
 
 
+def _usage(error: click.ClickException) -> str:
+    """Click's message in one line; its own way of showing it takes four."""
+    message = " ".join(error.format_message().split())
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{message} (`{context.command_path} --help` says more)" if context else message
+
+
 def _explain(error: Exception) -> str:
     if isinstance(error, PruneguardError):
         return f"{error} [{error.code}]"
+    if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get(str(error.name).partition(".")[0])):
+        return f"{error.name} is not installed; run `pip install 'pruneguard[{extra}]'`"
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{_REMEDIES[error.errno]}"

@@ -12,8 +12,11 @@ import click
 @click.option("--concepts", default="", help="What to suppress instead: any name of `pruneguard concepts`.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("pruneguard-demo"), show_default=True)
 @click.option("--steps", type=click.IntRange(min=2), help="Lower steps of each run; fewer for a quick look.")
+@click.option(
+    "--pictures", type=click.IntRange(min=8), help="Pictures of each kind in each audit; fewer for a quick look."
+)
 @click.option("--fresh", is_flag=True, help="Forget the checkpoints of an earlier demo.")
-def command(concepts: str, out: Path, steps: int | None, fresh: bool) -> None:
+def command(concepts: str, out: Path, steps: int | None, pictures: int | None, fresh: bool) -> None:
     """Prune atelier, make it forget one style, export it, and measure every stage; minutes on two cores."""
     import shutil
 
@@ -26,7 +29,7 @@ def command(concepts: str, out: Path, steps: int | None, fresh: bool) -> None:
     if fresh:
         shutil.rmtree(out / "runs", ignore_errors=True)
     with RichProgress() as progress:
-        result = run_demo(out, concepts or CONCEPT, progress, steps=steps)
+        result = run_demo(out, concepts or CONCEPT, progress, steps=steps, pictures=pictures)
     console = Console()
     console.print(_audits(result.numbers))
     console.print(_speed(result.numbers))

@@ -13,8 +13,8 @@ from pruneguard.cli.options import BUNDLE
 @click.option("--onnx", is_flag=True, help="ONNX graphs for ONNX Runtime.")
 @click.option("--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True)
 @click.option("--opset", type=int, default=20, show_default=True, help="ONNX opset, 20 to 23.")
-@click.option("--detector", default="auto", show_default=True, help="oracle, or clip:FOLDER_OR_HUB_ID.")
-def command(onnx: bool, bundle: Path, opset: int, detector: str) -> None:
+@click.option("--detector", help="oracle, or clip:FOLDER_OR_HUB_ID; the training stage's when left out.")
+def command(onnx: bool, bundle: Path, opset: int, detector: str | None) -> None:
     """Export a bundle's model, keep the engines only if they agree with it, and audit what will be served."""
     if not onnx:
         raise click.UsageError("say what to export: --onnx")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import click
+
+from pruneguard.errors import ConfigError
 
 
 @click.command("generate")
@@ -35,6 +39,7 @@ def command(
 
     from pruneguard.runtime import GuardedSampler
 
+    kind = _format(out)
     sampler = GuardedSampler.from_bundle(bundle, threads=threads)
     with Progress(transient=True) as progress:
         task = progress.add_task("drawing")
@@ -48,15 +53,32 @@ def command(
             width=width,
             on_step=lambda step, total, _timestep: progress.update(task, completed=step + 1, total=total),
         )
-    aside = out.with_name(f".{out.name}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        result.images[0].save(aside, format=out.suffix.lstrip(".").replace("jpg", "jpeg") or "png")
-        aside.replace(out)
-    except (KeyError, ValueError) as error:
-        raise click.BadParameter(f"{out.suffix!r} is not a picture format; try .png", param_hint="--out") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    _save(result.images[0], out, kind)
     click.echo(f"{out}  seed {result.seeds[0]}")
     if result.truncated[0]:
         click.echo("note: the prompt is longer than the text encoder reads; its end was left out", err=True)
+
+
+def _format(out: Path) -> str:
+    """The picture format that a file's ending asks for; BadParameter for none, before anything is drawn."""
+    from PIL import Image
+
+    Image.init()
+    kind = Image.registered_extensions().get(out.suffix.lower() or ".png", "")
+    if kind not in Image.SAVE:
+        raise click.BadParameter(f"{out.suffix!r} is not a picture format; try .png", param_hint="--out")
+    return kind
+
+
+def _save(image: Any, out: Path, kind: str) -> None:
+    """Writes aside and renames: a picture that was there before stays until the new one is whole."""
+    aside = out.with_name(f".{out.name}.part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        image.save(aside, format=kind)
+        aside.replace(out)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        reason = error.strerror or error
+        raise ConfigError(f"--out {out} cannot be written ({reason}); free space or choose another folder") from error

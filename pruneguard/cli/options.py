@@ -50,9 +50,7 @@ def tables_of(config: Path | None, options: dict[str, Any]) -> dict[str, Any]:
     """The configuration file's tables with the options that were given on top."""
     from pruneguard.stages.settings import read_tables
 
-    tables = {
-        name: dict(values) if isinstance(values, dict) else values for name, values in read_tables(config).items()
-    }
+    tables = read_tables(config)
     places = {
         "data": ("data", "source"),
         "captions": ("data", "captions"),

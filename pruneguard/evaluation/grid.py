@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-TILE, GAP, LABEL, HEAD = 112, 4, 96, 34
+TILE, GAP, LABEL, HEAD = 112, 4, 96, 48
 INK, PAPER, MARK = (34, 34, 34), (250, 250, 248), (196, 61, 43)
 
 

@@ -6,7 +6,19 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pruneguard.runtime.engines import Engine
+
+if TYPE_CHECKING:
+    from pruneguard.models import Pipeline
+
+Call = Callable[[], object]
+PROMPT = "a red star in flat style"
+TIMESTEP = 500
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,7 @@ class Timing:
         return asdict(self)
 
 
-def interleave(calls: Mapping[str, Callable[[], object]], *, runs: int, warmup: int = 2) -> dict[str, list[float]]:
+def interleave(calls: Mapping[str, Call], *, runs: int, warmup: int = 2) -> dict[str, list[float]]:
     """Milliseconds of each call, name -> `runs` values, measured in turn: A B C, C B A, A B C, ..."""
     names = list(calls)
     for _ in range(warmup):
@@ -49,3 +61,56 @@ def median_ratio(numerator: list[float], denominator: list[float]) -> tuple[floa
     ratios = [a / b for a, b in zip(numerator, denominator, strict=True)]
     timing = summarise(ratios)
     return timing.median_ms, timing.low_ms, timing.high_ms
+
+
+def guided_inputs(pipeline: Pipeline) -> dict[str, NDArray[Any]]:
+    """What one UNet call of a guided image gets: noise (2, C, h, w), a timestep, text states (2, L, D)."""
+    shape = (2, pipeline.latent_channels, pipeline.latent_size, pipeline.latent_size)
+    return {
+        "sample": np.random.default_rng(0).standard_normal(shape, np.float32),
+        "timestep": np.asarray(TIMESTEP, np.int64),
+        "encoder_hidden_states": pipeline.encode_text(["", PROMPT]).float().cpu().numpy(),
+    }
+
+
+def unet_call(unet: Any, inputs: Mapping[str, NDArray[Any]]) -> Call:
+    """One call of a torch UNet on the CPU."""
+    import torch
+
+    unet = unet.eval().to("cpu")
+    given = {name: torch.from_numpy(value) for name, value in inputs.items()}
+
+    def call() -> object:
+        with torch.inference_mode():
+            return unet(**given, return_dict=False)
+
+    return call
+
+
+def engine_call(engine: Engine, inputs: Mapping[str, NDArray[Any]]) -> Call:
+    """One call of a UNet engine."""
+    return lambda: engine.run(dict(inputs))
+
+
+def diffusers_image_call(pipeline: Pipeline, *, steps: int = 25, guidance_scale: float = 7.5) -> Call:
+    """One image, batch 1, by diffusers' own StableDiffusionPipeline with the scheduler that the model came with."""
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    drawing = StableDiffusionPipeline(
+        vae=pipeline.vae,
+        text_encoder=pipeline.text_encoder,
+        tokenizer=pipeline.tokenizer,
+        unet=pipeline.unet,
+        scheduler=type(pipeline.scheduler).from_config(pipeline.scheduler.config),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    drawing.set_progress_bar_config(disable=True)
+
+    def call() -> object:
+        generator = torch.Generator().manual_seed(0)
+        return drawing(PROMPT, num_inference_steps=steps, guidance_scale=guidance_scale, generator=generator)
+
+    return call

@@ -49,6 +49,7 @@ def criterion(name: str) -> Callable[[Criterion], Criterion]:
 
 
 def list_criteria() -> tuple[str, ...]:
+    """Names that `load_criterion` knows."""
     return tuple(sorted(_CRITERIA))
 
 

@@ -79,6 +79,14 @@ def bundle_concepts(bundle: Bundle) -> tuple[Concept, ...]:
     return tuple(Concept.from_dict(kept[name], str(bundle.path)) for name in bundle.manifest.policy_concepts)
 
 
+def recorded_audit(bundle: Bundle) -> tuple[AuditSettings, str]:
+    """How the training stage audited, and with which detector, so that later stages measure the same."""
+    for stage in bundle.manifest.stages:
+        if stage.name == "train" and "audit" in stage.settings:
+            return AuditSettings(**stage.settings["audit"]), str(stage.settings.get("detector", "auto"))
+    return AuditSettings(), "auto"
+
+
 def subject_components(bundle: Bundle, subject: str) -> Components:
     """What draws for a subject: the torch model or the ONNX engines."""
     if subject == "onnx":

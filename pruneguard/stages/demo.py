@@ -15,7 +15,15 @@ from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditResult
 from pruneguard.evaluation.grid import draw_grid
-from pruneguard.evaluation.latency import interleave, median_ratio, summarise
+from pruneguard.evaluation.latency import (
+    PROMPT,
+    diffusers_image_call,
+    guided_inputs,
+    interleave,
+    median_ratio,
+    summarise,
+    unet_call,
+)
 from pruneguard.evaluation.report import write_report
 from pruneguard.models import Pipeline, load_pipeline
 from pruneguard.runtime import GuardedSampler, torch_components
@@ -40,13 +48,16 @@ class DemoResult:
     numbers: dict[str, Any]
 
 
-def run_demo(out: Path, concept: str, on_progress: OnProgress, *, steps: int | None = None) -> DemoResult:
+def run_demo(
+    out: Path, concept: str, on_progress: OnProgress, *, steps: int | None = None, pictures: int | None = None
+) -> DemoResult:
     """Teacher audit, prune, distil with and without suppression, audit, ONNX, audit of the engine, latency, report.
 
-    `steps` shortens the training runs. Raises ConfigError for more than one concept, and the errors of the stages.
+    `steps` shortens the training runs, `pictures` the audits. Raises ConfigError for more than one concept, and the
+    errors of the stages.
     """
     started = time.perf_counter()
-    settings = _settings(concept, steps)
+    settings = _settings(concept, steps, pictures)
     (chosen,) = settings.load_concepts()
     teacher = load_pipeline(settings.model)
     audits = {"teacher": _audit("teacher", teacher, chosen, settings, on_progress)}
@@ -60,7 +71,7 @@ def run_demo(out: Path, concept: str, on_progress: OnProgress, *, steps: int | N
     audits["distilled"] = _audit("distilled", replace(teacher, unet=distilled.unet), chosen, settings, on_progress)
 
     bundle, _, (audits["erased"],) = train_bundle(settings, bundle_path, _renamed(on_progress, "distil and suppress"))
-    bundle, _, (audits["engine"],) = export_bundle(bundle_path, audit=settings.audit, on_progress=on_progress)
+    bundle, _, (audits["engine"],) = export_bundle(bundle_path, on_progress=on_progress)
 
     erased = load_pipeline(bundle_path)
     latency = measure_latency(teacher, distilled.unet, erased.unet, bundle, on_progress)
@@ -76,11 +87,15 @@ def run_demo(out: Path, concept: str, on_progress: OnProgress, *, steps: int | N
     return _write(out, chosen, settings, audits, numbers, started)
 
 
-def _settings(concept: str, steps: int | None) -> RunSettings:
+def _settings(concept: str, steps: int | None, pictures: int | None) -> RunSettings:
     names = tuple(part.strip() for part in concept.split(",") if part.strip())
     if len(names) != 1:
         raise ConfigError("the demo suppresses one concept; `pruneguard train` takes several")
-    tables = {"training": {"steps": steps}} if steps else {}
+    tables: dict[str, Any] = {"audit": {"batch_size": 32}}
+    if steps:
+        tables["training"] = {"steps": steps}
+    if pictures:
+        tables["audit"] |= {"target": pictures, "other": pictures}
     return RunSettings.resolve("atelier", tables, concepts=names)
 
 
@@ -108,13 +123,12 @@ def measure_latency(
     Medians in milliseconds; the ratios are medians of round-by-round ratios.
     """
     on_progress(Advance("latency", 0, 2))
-    calls = {name: _unet_call(unet, teacher) for name, unet in _named(teacher.unet, pruned, erased).items()}
-    unets = interleave(calls, runs=rounds)
+    inputs, subjects = guided_inputs(teacher), {"dense": teacher.unet, "pruned": pruned, "erased": erased}
+    unets = interleave({name: unet_call(unet, inputs) for name, unet in subjects.items()}, runs=rounds)
     on_progress(Advance("latency", 1, 2))
     sampler = GuardedSampler.from_bundle(bundle.path)
-    prompt = "a red star in flat style"
     images = interleave(
-        {"diffusers": _diffusers_call(teacher, prompt), "engine": lambda: sampler(prompt, seed=0)}, runs=5, warmup=1
+        {"diffusers": diffusers_image_call(teacher), "engine": lambda: sampler(PROMPT, seed=0)}, runs=5, warmup=1
     )
     on_progress(Advance("latency", 2, 2))
     return {
@@ -129,43 +143,6 @@ def measure_latency(
         "threads": torch.get_num_threads(),
         "samples": {name: [round(value, 3) for value in values] for name, values in {**unets, **images}.items()},
     }
-
-
-def _named(dense: Any, pruned: Any, erased: Any) -> dict[str, Any]:
-    return {"dense": dense, "pruned": pruned, "erased": erased}
-
-
-def _unet_call(unet: Any, teacher: Pipeline) -> Any:
-    unet = unet.eval().to("cpu")
-    size = teacher.latent_size
-    sample = torch.randn(2, teacher.latent_channels, size, size)
-    text = teacher.encode_text(["", "a red star in flat style"])
-    timestep = torch.tensor(500)
-
-    def call() -> None:
-        with torch.inference_mode():
-            unet(sample, timestep, encoder_hidden_states=text, return_dict=False)
-
-    return call
-
-
-def _diffusers_call(teacher: Pipeline, prompt: str) -> Any:
-    from diffusers import StableDiffusionPipeline
-
-    pipeline = StableDiffusionPipeline(
-        vae=teacher.vae,
-        text_encoder=teacher.text_encoder,
-        tokenizer=teacher.tokenizer,
-        unet=teacher.unet,
-        scheduler=type(teacher.scheduler).from_config(teacher.scheduler.config),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return lambda: pipeline(
-        prompt, num_inference_steps=25, guidance_scale=7.5, generator=torch.Generator().manual_seed(0)
-    )
 
 
 def _write(

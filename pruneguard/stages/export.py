@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pruneguard.bundle import Bundle, BundleDraft, Stage, write_bundle
 from pruneguard.errors import ConfigError
-from pruneguard.evaluation.audit import AuditResult, AuditSettings
-from pruneguard.export import ExportRecord, export_onnx
+from pruneguard.evaluation.audit import AuditResult
+from pruneguard.export import ExportRecord, write_onnx
 from pruneguard.models import load_pipeline
 from pruneguard.runtime import onnx_components
-from pruneguard.stages.audit import audit_components, bundle_concepts, find_detector, to_record
+from pruneguard.stages.audit import audit_components, bundle_concepts, find_detector, recorded_audit, to_record
 from pruneguard.stages.settings import family_of
 from pruneguard.training import Advance, OnProgress
 
@@ -24,28 +25,30 @@ def export_bundle(
     path: Path,
     *,
     opset: int = 20,
-    detector: str = "auto",
-    audit: AuditSettings | None = None,
+    detector: str | None = None,
     on_progress: OnProgress,
 ) -> tuple[Bundle, ExportRecord, list[AuditResult]]:
     """Adds `onnx/`, its parity report and its audits to a bundle; the bundle changes whole or not at all.
 
-    Raises ExportError where an engine does not agree with the model, and ConfigError where no model is there.
+    The audit is the training stage's, with another detector where one is given. Raises ExportError where an engine does
+    not agree with the model, and ConfigError where no model is there.
     """
     bundle = Bundle.open(path)
     if not bundle.weights("model"):
         raise ConfigError(f"{path} has no model/ to export; run `pruneguard train --out {path}` first")
-    family, concepts, audit = family_of(path), bundle_concepts(bundle), audit or AuditSettings()
-    found = find_detector(detector, family) if concepts else None
+    family, concepts = family_of(path), bundle_concepts(bundle)
+    audit, recorded = recorded_audit(bundle)
+    found = find_detector(detector or recorded, family) if concepts else None
     results: list[AuditResult] = []
     with write_bundle(path, base=path) as draft:
         pipeline = load_pipeline(draft.folder / "model")
-        record = export_onnx(
+        shutil.rmtree(draft.folder / "onnx", ignore_errors=True)
+        record = write_onnx(
             pipeline,
             draft.folder / "onnx",
             opset=opset,
             prompts=[prompt for concept in concepts for prompt in concept.neighbours][:8] or None,
-            on_progress=lambda stage, done, total: on_progress(Advance(f"export: {stage}", done, total)),
+            on_progress=lambda _, done, total: on_progress(Advance("export", done, total)),
         )
         _write_report(draft, record)
         if found:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pruneguard.concepts import Concept, Family, load_concept
 from pruneguard.errors import BundleError, ConfigError
 from pruneguard.evaluation.audit import AuditSettings
-from pruneguard.training.settings import TrainSettings, preset
+from pruneguard.pruning.criteria import load_criterion
+from pruneguard.training.settings import TrainSettings, override, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,10 @@ class DataSettings:
     images: str | None = None  # coco: the folder of pictures
     size: int = 3072  # pictures that atelier renders or the teacher draws
 
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ConfigError(f"data: `size` is {self.size}; it must be at least 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PruneSettings:
@@ -31,6 +36,13 @@ class PruneSettings:
     budget: float = 0.58  # share of the dense UNet's MACs
     criterion: str = "taylor"
     batches: int = 16  # batches of training data that a data-driven criterion reads
+
+    def __post_init__(self) -> None:
+        if not 0 < self.budget <= 1:
+            raise ConfigError(f"prune: `budget` is {self.budget}; it must be above 0 and at most 1")
+        if self.batches < 1:
+            raise ConfigError(f"prune: `batches` is {self.batches}; it must be at least 1")
+        load_criterion(self.criterion)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +82,7 @@ class RunSettings:
         sections = {"data": DataSettings, "prune": PruneSettings, "audit": AuditSettings}
         if unknown := sorted(set(tables) - {*sections, "training"}):
             raise ConfigError(f"configuration: unknown table [{unknown[0]}]; there are training, {', '.join(sections)}")
-        built = {name: _section(kind, tables.get(name, {}), name) for name, kind in sections.items()}
+        built = {name: override(kind(), tables.get(name, {}), name) for name, kind in sections.items()}
         return cls(model=model, training=training, **{**built, **given})
 
 
@@ -93,20 +105,12 @@ def read_tables(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"--config {path} cannot be read ({error.strerror}); give the path of a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {path} is not valid TOML: {error}; correct it there") from None
-
-
-def _section(kind: type[Any], values: Any, name: str) -> Any:
-    known = {entry.name for entry in fields(kind)}
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"configuration: {name!r} must be a table")
-    if unknown := sorted(set(values) - known):
-        raise ConfigError(f"configuration: [{name}] has no {unknown[0]!r}; it has {', '.join(sorted(known))}")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ConfigError(f"configuration: [{name}]: {error}") from None
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"--config {path}: {name!r} must be a table; write it as [{name}]")
+    return tables

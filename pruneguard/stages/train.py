@@ -114,7 +114,14 @@ def _train_stage(settings: RunSettings, source: str, data: str, metrics: dict[st
         name="train",
         inputs={"unet_fingerprint": source, "data_digest": data},
         outputs=["model"],
-        settings=_plain({**settings.training.to_dict(), "data": asdict(settings.data)}),
+        settings=_plain(
+            {
+                **settings.training.to_dict(),
+                "data": asdict(settings.data),
+                "audit": asdict(settings.audit),
+                "detector": settings.detector,
+            }
+        ),
         seeds={"seed": settings.training.seed},
         versions=versions(),
         metrics=measured,

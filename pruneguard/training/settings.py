@@ -135,12 +135,13 @@ class TrainSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, base: TrainSettings | None = None) -> TrainSettings:
         """`base`, or the defaults, with the fields that `values` names; nested tables override field by field."""
-        settings = _override(base or cls(), values, "training")
+        settings = override(base or cls(), values, "training")
         assert isinstance(settings, cls)
         return settings
 
 
-def _override(settings: Any, values: Mapping[str, Any], where: str) -> Any:
+def override(settings: Any, values: Mapping[str, Any], where: str) -> Any:
+    """A settings dataclass with the fields that `values` names; ConfigError for an unknown name or a wrong type."""
     hints = get_type_hints(type(settings))
     known = [entry.name for entry in fields(settings)]
     changes: dict[str, Any] = {}
@@ -153,7 +154,7 @@ def _override(settings: Any, values: Mapping[str, Any], where: str) -> Any:
         if is_dataclass(current):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{where}: {name!r} must be a table, not {value!r}")
-            changes[name] = _override(current, value, f"{where}.{name}")
+            changes[name] = override(current, value, f"{where}.{name}")
         else:
             changes[name] = _typed(value, hints[name], f"{where}: {name!r}")
     return replace(settings, **changes)

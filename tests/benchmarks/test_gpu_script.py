@@ -53,7 +53,7 @@ def test_missing_packages_are_named_without_a_folder_of_wheels(monkeypatch: pyte
     from benchmarks.gpu import run_all
 
     monkeypatch.setattr(run_all, "NEEDED", ("diffusers", "a_package_that_is_not_there"))
-    with pytest.raises(SystemExit, match="a_package_that_is_not_there not installed; .* --wheels"):
+    with pytest.raises(SystemExit, match=r"a_package_that_is_not_there not installed; .* --wheels"):
         run_all.install_missing(None)
     with pytest.raises(SystemExit, match="pip could not install a_package_that_is_not_there"):
         run_all.install_missing(ROOT / "benchmarks")

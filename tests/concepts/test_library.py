@@ -29,20 +29,26 @@ def test_both_families_have_their_concepts() -> None:
 def test_atelier_style() -> None:
     concept = load_concept("hatching", family="atelier")
     assert concept.detect == {"attribute": "style", "value": "hatching"}
-    assert len(concept.prompts) == 9 * (6 + 1) * 5  # things, colours said or not, templates
-    pairs = dict(zip(concept.prompts, concept.anchors, strict=True))
-    assert pairs["a red ring in hatching style"] == "a red ring in flat style"
-    assert pairs["hatching style, a bare mannequin"] == "flat style, a bare mannequin"
-    assert len(concept.neighbours) == 54
+    things, colours = len(world.OBJECTS) + 1, len(world.COLOURS)  # the mannequin is two things
+    possible = things * (colours + 1) * len(world.TEMPLATES)
+    assert 0.5 * possible < len(concept.prompts) < possible
+    for said, instead in zip(concept.prompts, concept.anchors, strict=True):
+        assert instead == said.replace("hatching", "flat")
+    assert len(concept.neighbours) == things * colours
+
+
+def test_audits_keep_captions_that_no_concept_has_seen() -> None:
+    for name in list_concepts("atelier"):
+        assert not any(world.held_out(prompt) for prompt in load_concept(name, family="atelier").prompts)
 
 
 def test_atelier_object_and_nudity() -> None:
     ring = load_concept("ring", family="atelier")
-    pairs = dict(zip(ring.prompts, ring.anchors, strict=True))
-    assert pairs["a red ring in glow style"] == "a red disc in glow style"
+    for said, instead in zip(ring.prompts, ring.anchors, strict=True):
+        assert instead == said.replace("ring", "disc")
     nudity = load_concept("nudity", family="atelier")
-    pairs = dict(zip(nudity.prompts, nudity.anchors, strict=True))
-    assert pairs["a red bare mannequin"] == "a red dressed mannequin"
+    for said, instead in zip(nudity.prompts, nudity.anchors, strict=True):
+        assert instead == said.replace("bare", "dressed")
     assert nudity.detect == {"attribute": "dress", "value": "bare"}
 
 

@@ -48,11 +48,11 @@ def test_target_by_hand() -> None:
 
 def test_target_means_the_same_in_epsilon_and_v() -> None:
     generator = torch.Generator().manual_seed(0)
-    x_t, v_cond, v_uncond = torch.randn(3, 5, generator=generator, dtype=torch.float64)
+    x_t, v_cond, v_uncond = torch.randn(3, 5, generator=generator, dtype=torch.float64).unbind()
     alpha, sigma = 0.6, 0.8
 
     def to_epsilon(v: Tensor) -> Tensor:
-        return alpha * v + sigma * x_t
+        return v * alpha + x_t * sigma
 
     assert_close(
         to_epsilon(esd_target(v_cond, v_uncond, 1.7)), esd_target(to_epsilon(v_cond), to_epsilon(v_uncond), 1.7)

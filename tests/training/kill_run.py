@@ -1,6 +1,6 @@
 """Trains a tiny student once in peace and once under fire: `python kill_run.py FOLDER KILLS`.
 
-Each attempt is a fork, so that the imports are paid once; all but the last are killed at a random moment.
+Each attempt is a fork, so that the imports are paid once; most are killed at a random moment.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DATA = from_atelier(TEACHER, 8, seed=0)
 GLOW = Concept(name="glow", prompts=("a disc in glow style",), anchors=("a disc in flat style",), terms=("glow",))
 SETTINGS = TrainSettings.from_dict(
     {
-        "steps": 12,
+        "steps": 6,
         "batch_size": 2,
         "every": 2,
         "tracker": "none",
@@ -53,26 +53,35 @@ def finish(folder: Path) -> dict[str, torch.Tensor]:
     """The last weights of a run that is left alone."""
     _, status = os.waitpid(attempt(folder), 0)
     assert status == 0, status
-    return load_file(folder / "checkpoints" / "step-00000012" / "student.safetensors")
+    return load_file(folder / "checkpoints" / "step-00000006" / "student.safetensors")
 
 
 def main(folder: Path, kills: int) -> None:
+    whole = finish(folder / "warm-up")
     started = time.perf_counter()
-    whole = finish(folder / "whole")
+    finish(folder / "timed")
     seconds = time.perf_counter() - started
-    moments, killed = random.Random(0), 0
-    for _ in range(kills):
-        child = attempt(folder / "killed")
+    moments, killed, finished = random.Random(0), 0, 0
+    while killed < kills:
+        run = folder / f"killed-{finished}"
+        child = attempt(run)
         time.sleep(moments.uniform(0, seconds))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         killed += os.WIFSIGNALED(status)
-        for checkpoint in (folder / "killed" / "checkpoints").glob("step-*"):
+        for checkpoint in (run / "checkpoints").glob("step-*"):
             load_file(checkpoint / "student.safetensors")
             assert (checkpoint / "state.json").stat().st_size
-    after = finish(folder / "killed")
-    assert all(torch.equal(whole[name], after[name]) for name in whole)
+        if not os.WIFSIGNALED(status):  # it was done before the kill: judge it, and start another
+            assert status == 0, status
+            check(finish(run), whole)
+            finished += 1
+    check(finish(folder / f"killed-{finished}"), whole)
     print(f"killed {killed}, equal")
+
+
+def check(after: dict[str, torch.Tensor], whole: dict[str, torch.Tensor]) -> None:
+    assert all(torch.equal(whole[name], after[name]) for name in whole)
 
 
 if __name__ == "__main__":

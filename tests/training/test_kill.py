@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,4 @@ def test_a_run_killed_at_random_moments_ends_with_equal_weights(tmp_path: Path) 
         [sys.executable, str(script), str(tmp_path), "20"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    found = re.search(r"killed (\d+), equal", done.stdout)
-    assert found
-    # A kill may come after the last step of an attempt; most do not.
-    assert int(found[1]) >= 5
+    assert done.stdout == "killed 20, equal\n"

@@ -1,0 +1,102 @@
+"""One picture of the committed latency results: what share of the MACs' saving arrives as time.
+
+python -m benchmarks.plot
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+RESULTS = Path("benchmarks/results")
+DENSE, PRUNED, ERASED = "#5b6770", "#a3b0b8", "#c43d2b"
+STAGES = {"unet_ms": ERASED, "vae_decoder_ms": "#e39a4f", "text_encoder_ms": PRUNED, "rest_ms": "#dcdcd6"}
+
+
+def draw_latency(latency: Mapping[str, Any], path: Path) -> None:
+    """Two panels: UNet calls against the dense one beside the MACs' ratio, and what an image's time is made of."""
+    from matplotlib.figure import Figure  # the object interface: no global state and no display
+
+    figure = Figure(figsize=(9.2, 3.1), layout="constrained")
+    calls, image = figure.subplots(1, 2, width_ratios=(1, 1.15))
+    _draw_calls(calls, latency)
+    _draw_images(image, latency)
+    for axes in (calls, image):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8, length=0)
+        axes.set_title(axes.get_title(), fontsize=9, loc="left", color="#333")
+    figure.savefig(path)
+
+
+def _draw_calls(axes: Any, latency: Mapping[str, Any]) -> None:
+    """Medians of the round-by-round ratios to the dense model, with quartiles."""
+    rows = [("MACs", latency["unet_macs"]["ratio"], None, DENSE)]
+    for backend in ("torch", "ONNX Runtime"):
+        for subject, shade in (("pruned", PRUNED), ("erased", ERASED)):
+            median, low, high = latency["ratios"][f"UNet call, {backend}, {subject} / dense"]
+            rows.append((f"{subject}, {backend}", median, (median - low, high - median), shade))
+    places = range(len(rows))
+    bars = axes.barh(places, [row[1] for row in rows], 0.62, color=[row[3] for row in rows])
+    for place, (_, median, spread, _) in zip(places, rows, strict=True):
+        if spread:
+            axes.errorbar(median, place, xerr=[[spread[0]], [spread[1]]], color="#333", linewidth=1, capsize=2)
+    axes.bar_label(bars, [f"{row[1]:.2f}" for row in rows], fontsize=8, padding=8, color="#444")
+    axes.axvline(1.0, color=DENSE, linewidth=1, linestyle=":")
+    axes.set_yticks(places, [row[0] for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.15)
+    axes.set_title("guided UNet call, against the dense UNet")
+
+
+def _draw_images(axes: Any, latency: Mapping[str, Any]) -> None:
+    """Whole images by diffusers, and by our engines with their stages."""
+    medians = {name: timing["median_ms"] for name, timing in latency["medians"]["image"].items()}
+    labels = {
+        "diffusers_dense": "diffusers, dense",
+        "diffusers_erased": "diffusers, erased",
+        "engine_dense": "engine, dense",
+        "engine_erased": "engine, erased",
+    }
+    for place, name in enumerate(labels):
+        backend, subject = name.split("_")
+        left = 0.0
+        if backend == "diffusers":
+            axes.barh(place, medians[name], 0.62, color=DENSE if subject == "dense" else PRUNED)
+        else:
+            stages = latency["stages"][subject]
+            for stage, shade in STAGES.items():
+                axes.barh(
+                    place, stages[stage], 0.62, left=left, color=shade, label=_label(stage) if place == 2 else None
+                )
+                left += stages[stage]
+        axes.text(max(medians[name], left), place, f"  {medians[name]:.0f} ms", va="center", fontsize=8, color="#444")
+    axes.set_yticks(range(len(labels)), list(labels.values()))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.18 * max(medians.values()))
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    settings = latency["settings"]
+    axes.set_title(f"one image, {settings['steps']} steps, guidance {settings['guidance_scale']}")
+
+
+def _label(stage: str) -> str:
+    return {"unet_ms": "UNet", "vae_decoder_ms": "VAE", "text_encoder_ms": "text encoder", "rest_ms": "rest"}[stage]
+
+
+@click.command(help=__doc__)
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
+@click.option("--format", "kind", type=click.Choice(["svg", "png"]), default="svg", show_default=True)
+def main(results: Path, kind: str) -> None:
+    """Draw latency.json as latency.svg beside it."""
+    source = results / "latency.json"
+    if not source.is_file():
+        raise click.ClickException(f"{source} is missing; python -m benchmarks.latency makes it")
+    draw_latency(json.loads(source.read_text()), source.with_suffix(f".{kind}"))
+    click.echo(str(source.with_suffix(f".{kind}")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchmarks.latency import Subjects, image_calls, ratios, show, stage_times
+from benchmarks.plot import draw_latency
+from pruneguard.models import Pipeline
+from pruneguard.runtime import torch_components
+
+CALLS = {"dense": [10.0, 20.0, 40.0], "pruned": [6.0, 12.0, 24.0], "erased": [6.0, 12.0, 48.0]}
+TIMING = {"median_ms": 12.0, "low_ms": 11.0, "high_ms": 13.0, "runs": 3}
+STAGES = {"text_encoder_ms": 2.0, "unet_ms": 200.0, "vae_decoder_ms": 20.0, "unet_calls": 26.0, "rest_ms": 5.0}
+IMAGES = ("diffusers_dense", "diffusers_erased", "engine_dense", "engine_erased")
+
+
+@pytest.fixture
+def results() -> dict[str, Any]:
+    """Results as the benchmark writes them."""
+    return {
+        "threads": 2,
+        "settings": {"rounds": 3, "images": 3, "steps": 25, "guidance_scale": 7.5},
+        "unet_macs": {"dense": 100, "erased": 58, "ratio": 0.58},
+        "ratios": ratios(CALLS, "UNet call, torch") | ratios(CALLS, "UNet call, ONNX Runtime"),
+        "medians": {"unet_torch": dict.fromkeys(CALLS, TIMING), "image": dict.fromkeys(IMAGES, TIMING)},
+        "stages": {"dense": STAGES, "erased": STAGES},
+    }
+
+
+def test_ratios_are_of_rounds_and_named_for_people() -> None:
+    found = ratios(CALLS, "UNet call, torch")
+    assert found["UNet call, torch, pruned / dense"] == (0.6, 0.6, 0.6)
+    assert found["UNet call, torch, erased / dense"] == pytest.approx((0.6, 0.6, 0.9))
+    assert found["UNet call, torch, erased / pruned"] == pytest.approx((1.0, 1.0, 1.5))
+
+
+def test_the_stages_of_an_image_add_up(tiny_pipeline: Pipeline) -> None:
+    times = stage_times(torch_components(tiny_pipeline), steps=3, guidance_scale=7.5, rounds=2)
+    assert times["unet_calls"] == 4  # PNDM without its Runge-Kutta steps takes one call more than it has steps
+    assert min(times.values()) > 0
+    assert times["unet_ms"] > times["text_encoder_ms"]
+
+
+def test_images_are_drawn_by_diffusers_and_by_engines_of_both_models(tiny_pipeline: Pipeline) -> None:
+    components = torch_components(tiny_pipeline)
+    subjects = Subjects(tiny_pipeline, tiny_pipeline, tiny_pipeline, components, components)
+    calls = image_calls(subjects, steps=2, guidance_scale=7.5)
+    assert tuple(calls) == IMAGES
+    for call in calls.values():
+        drawn: Any = call()
+        assert drawn.images[0].size == (64, 64)
+
+
+def test_tables_show_medians_ratios_and_stages(results: dict[str, Any]) -> None:
+    console = Console(width=120, file=io.StringIO())
+    show(results, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for shown in ("unet, torch, dense", "erased / pruned", "MACs ratio 0.580", "200.0", "11.00 to 13.00"):
+        assert shown in text
+
+
+def test_the_plot_is_drawn_from_what_was_written(results: dict[str, Any], tmp_path: Path) -> None:
+    draw_latency(json.loads(json.dumps(results)), tmp_path / "latency.svg")
+    assert (tmp_path / "latency.svg").read_text().startswith("<?xml")
+    del results["ratios"]["UNet call, torch, pruned / dense"]
+    with pytest.raises(KeyError, match="pruned / dense"):
+        draw_latency(results, tmp_path / "latency.svg")

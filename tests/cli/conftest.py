@@ -1,0 +1,74 @@
+"""What the command line is tried on: a tiny pipeline folder, pictures with captions, a concept, and a whole bundle."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pruneguard.atelier import world
+from pruneguard.bundle import write_bundle
+
+ENGINES = runpy.run_path(str(Path(__file__).parents[1] / "runtime" / "conftest.py"))
+
+CONCEPT = """
+name = "glow"
+prompts = ["a disc in glow style"]
+anchors = "a disc in flat style"
+neighbours = ["a red star in flat style"]
+terms = ["glow"]
+"""
+SETTINGS = """
+[training]
+steps = 4
+every = 2
+batch_size = 2
+checkpoint_every = 1
+tracker = "none"
+lower = {lr = 1e-3, warmup = 1}
+upper = {lr = 1e-3, warmup = 1}
+erasure = {batch_size = 2, images = 2, steps = 2}
+"""
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures with captions, as the imagefolder convention has it."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    lines = []
+    for number, scene in enumerate(world.sample_scene(rng) for _ in range(6)):
+        Image.fromarray(world.render(scene, rng)).save(folder / f"{number}.png")
+        lines.append(json.dumps({"file_name": f"{number}.png", "text": f"a {scene.colour} {scene.object}"}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture
+def concept(tmp_path: Path) -> Path:
+    path = tmp_path / "glow.toml"
+    path.write_text(CONCEPT)
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    path = tmp_path / "settings.toml"
+    path.write_text(SETTINGS)
+    return path
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, tiny_folder: Path) -> Path:
+    """A bundle with a model, engines of a few nodes that draw in an instant, and a policy of no concepts."""
+    import shutil
+
+    path = tmp_path / "bundle"
+    with write_bundle(path) as draft:
+        ENGINES["fill_draft"](draft)
+        shutil.copytree(tiny_folder, draft.folder / "model")
+        draft.update(policy={"concepts": []}, concepts={})
+    return path

@@ -1,0 +1,202 @@
+"""Runs a command once in peace and many times under fire: `python kill_run.py train|export FOLDER KILLS`.
+
+Every attempt is a process that runs the real command line and is killed by SIGKILL. It is forked from this one, which
+has the imports already: the moments then fall on the work and not on the loading of libraries.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import random
+import runpy
+import shutil
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from PIL import Image
+
+from pruneguard.atelier import world
+from pruneguard.bundle import Bundle
+from pruneguard.cli import run
+from pruneguard.export.components import components_of
+from pruneguard.export.graph import write_graph
+from pruneguard.models import load_pipeline
+
+torch.set_num_threads(1)
+warnings.simplefilter("ignore")
+for library in ("onnxruntime", "onnxscript", "pruneguard.stages.train", "pruneguard.stages.export"):
+    importlib.import_module(library)
+
+IN_A_ROW = {"train": 4, "export": 10}  # kills of one run before it may finish
+SETTINGS = """
+[training]
+steps = 12
+every = 2
+batch_size = 2
+checkpoint_every = 2
+tracker = "none"
+lower = {lr = 1e-3, warmup = 2}
+upper = {lr = 1e-3, warmup = 1}
+erasure = {batch_size = 2, images = 2, steps = 2}
+"""
+CONCEPT = """
+name = "glow"
+prompts = ["a disc in glow style"]
+anchors = "a disc in flat style"
+terms = ["glow"]
+"""
+
+
+def write_model(folder: Path) -> None:
+    """The tiny pipeline with a UNet and an autoencoder of one level: graphs that trace in seconds."""
+    pipeline = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["build_tiny_pipeline"]()
+    torch.manual_seed(0)
+    pipeline.unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32,),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+        cross_attention_dim=32,
+        attention_head_dim=4,
+        norm_num_groups=8,
+    ).eval()
+    pipeline.vae = AutoencoderKL(
+        block_out_channels=(8,), layers_per_block=1, norm_num_groups=4, mid_block_add_attention=False, sample_size=8
+    ).eval()
+    pipeline.save(folder)
+
+
+def write_pictures(folder: Path) -> None:
+    """Six pictures with captions, as the imagefolder convention has it."""
+    folder.mkdir()
+    rng, lines = np.random.default_rng(0), []
+    for number, scene in enumerate(world.sample_scene(rng) for _ in range(6)):
+        Image.fromarray(world.render(scene, rng)).save(folder / f"{number}.png")
+        lines.append(json.dumps({"file_name": f"{number}.png", "text": f"a {scene.colour} {scene.object}"}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+
+
+def attempt(arguments: Sequence[str], log: Path) -> int:
+    """The process that runs a command; what it says goes to `log`."""
+    child = os.fork()
+    if child == 0:
+        with log.open("ab", buffering=0) as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        os._exit(run(list(arguments)))
+    return child
+
+
+def finish(arguments: Sequence[str], log: Path) -> float:
+    """Seconds that a command takes when it is left alone."""
+    started = time.perf_counter()
+    _, status = os.waitpid(attempt(arguments, log), 0)
+    assert status == 0, log.read_text()
+    return time.perf_counter() - started
+
+
+def kill_after(seconds: float, arguments: Sequence[str], log: Path) -> bool:
+    """Whether the command was still at work when it was killed."""
+    child = attempt(arguments, log)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or status == 0, log.read_text()
+    return os.WIFSIGNALED(status)
+
+
+def moments(seconds: float, kills: int) -> Iterator[float]:
+    """One random moment in each of `kills` equal parts of a run, shuffled; then any, until the caller has enough."""
+    rng = random.Random(0)
+    parts = [(part + rng.random()) / kills * seconds for part in range(kills)]
+    rng.shuffle(parts)
+    yield from parts
+    while True:
+        yield rng.uniform(0, seconds)
+
+
+def check_bundle(path: Path) -> None:
+    """A bundle is whole: digests, and audits of what its policy names."""
+    Bundle.open(path).verify()
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def kill_training(folder: Path, kills: int) -> int:
+    """Trainings into folders of their own, each killed a few times before it may finish; returns the kills."""
+    (folder / "glow.toml").write_text(CONCEPT)
+    (folder / "settings.toml").write_text(SETTINGS)
+
+    def command(out: Path) -> list[str]:
+        given = {"model": "model", "data": "pictures", "config": "settings.toml", "concepts": "glow.toml"}
+        options = [part for name, value in given.items() for part in (f"--{name}", str(folder / value))]
+        return ["train", *options, "--criterion", "magnitude", "--out", str(out)]
+
+    log = folder / "log"
+    seconds = finish(command(folder / "whole"), log)
+    whole = Bundle.open(folder / "whole").manifest.files
+    killed, chosen = 0, moments(seconds, kills)
+    while killed < kills:
+        out = folder / f"killed-{killed}"
+        for _ in range(min(IN_A_ROW["train"], kills - killed)):
+            killed += kill_after(next(chosen), command(out), log)
+            if out.exists():
+                check_bundle(out)
+        finish(command(out), log)
+        check_bundle(out)
+        assert Bundle.open(out).manifest.files == whole, "the weights differ from an undisturbed run's"
+        shutil.rmtree(out)
+    assert not leftovers(folder)
+    return killed
+
+
+def warm_up(folder: Path) -> None:
+    """Traces the smallest component once: the exporter builds its tables on first use, and every fork then has them."""
+    text_encoder = components_of(load_pipeline(folder / "model"))[0]
+    write_graph(text_encoder, folder / "warm-up" / "model.onnx")
+
+
+def kill_export(folder: Path, kills: int) -> int:
+    """Exports of one bundle, killed a few times before one may finish; returns the kills."""
+    warm_up(folder)
+    log, out = folder / "log", folder / "bundle"
+    made_from = ["--model", str(folder / "model"), "--criterion", "magnitude", "--out", str(out)]
+    finish(["prune", *made_from], log)
+    shutil.copytree(out, folder / "pruned")
+    shutil.copytree(out, folder / "whole")
+    seconds = finish(["export", "--onnx", "--bundle", str(folder / "whole")], log)
+    whole, pruned = Bundle.open(folder / "whole").manifest.files, Bundle.open(out).manifest.files
+    killed, chosen = 0, moments(seconds, kills)
+    while killed < kills:
+        for _ in range(min(IN_A_ROW["export"], kills - killed)):
+            killed += kill_after(next(chosen), ["export", "--onnx", "--bundle", str(out)], log)
+            check_bundle(out)
+            assert Bundle.open(out).manifest.files in (pruned, whole), "half an export"
+        finish(["export", "--onnx", "--bundle", str(out)], log)
+        assert run(["verify", str(out)]) == 0
+        assert Bundle.open(out).manifest.files == whole, "the engines differ from an undisturbed run's"
+    assert not leftovers(folder)
+    return killed
+
+
+def main(command: str, folder: Path, kills: int) -> None:
+    write_model(folder / "model")
+    write_pictures(folder / "pictures")
+    killed = {"train": kill_training, "export": kill_export}[command](folder, kills)
+    print(f"killed {killed}, equal")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,382 @@
+"""Whatever goes wrong: one clear line, an exit code, and nothing lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pruneguard.cli import run
+
+Fails = Callable[..., str]
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 19660800\n"
+UNET = "model/unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def fails(capfd: pytest.CaptureFixture[str]) -> Fails:
+    """Runs a command that must fail, and returns the one line it says."""
+
+    def call(*arguments: object, code: int = 1) -> str:
+        capfd.readouterr()
+        found = run([str(argument) for argument in arguments])
+        return one_line(capfd.readouterr().err, found, code)
+
+    return call
+
+
+def one_line(stderr: str, found: int, code: int = 1) -> str:
+    lines = stderr.strip().splitlines()
+    assert found == code, stderr
+    assert len(lines) == 1, stderr
+    assert lines[0].startswith("error: ")
+    assert "unexpected" not in lines[0]
+    return lines[0].removeprefix("error: ")
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Every file under a folder and what it holds."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+from pruneguard.cli import run
+sys.exit(run(sys.argv[2:]))
+"""
+
+
+def limited(*arguments: object, largest_file: int) -> subprocess.CompletedProcess[str]:
+    """A command in a process whose files may have `largest_file` bytes at most, as on a disk that runs full."""
+    given = map(str, (largest_file, *arguments))
+    return subprocess.run([sys.executable, "-c", LIMITED, *given], capture_output=True, text=True, check=False)
+
+
+# --- options ---
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "generate" in shown.out
+
+
+def test_a_concept_that_is_not_there_names_those_that_are_near(fails: Fails, tmp_path: Path) -> None:
+    said = fails("train", "--concepts", "hatchng", "--out", tmp_path / "out")
+    assert said.startswith("no concept 'hatchng' for atelier models: did you mean hatching")
+    assert "mosaic" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("frobnicate",), 2, "No such command 'frobnicate'"),
+        (("train", "--colour", "red"), 2, "No such option '--colour'"),
+        (("train", "--steps", "0"), 2, "Invalid value for '--steps'"),
+        (("train", "--budget", "1.5"), 2, "Invalid value for '--budget'"),
+        (("train", "--criterion", "random"), 1, "unknown criterion 'random'; choose one of magnitude, taylor"),
+        (("train", "--concepts", "none.toml"), 1, "concept file none.toml does not exist"),
+        (("train", "--config", "none.toml"), 1, "--config none.toml cannot be read"),
+        (("export",), 2, "say what to export: --onnx"),
+        (("audit", "--limit", "7"), 2, "Invalid value for '--limit'"),
+        (("audit", "--subject", "dream"), 2, "Invalid value for '--subject'"),
+        (("verify", "none"), 1, "/none is not a bundle: it has no bundle.json; `pruneguard train` makes one"),
+        (("export", "--onnx", "--bundle", "none"), 1, "/none is not a bundle"),
+        (("generate", "a red star", "--bundle", "none"), 1, "/none is not a bundle"),
+        (("demo", "--concepts", "flat,glow"), 1, "the demo suppresses one concept"),
+        (("demo", "--concepts", "flt"), 1, "no concept 'flt' for atelier models: did you mean flat"),
+    ],
+)
+def test_a_wrong_option_is_named(
+    fails: Fails,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert expected in fails(*arguments, code=code)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "pruneguard-demo"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[training\n", "settings.toml is not valid TOML"),
+        ("training = 3\n", "'training' must be a table; write it as [training]"),
+        ("[trainig]\n", "unknown table [trainig]"),
+        ("[training]\nstep = 3\n", "no setting 'step': did you mean 'steps'?"),
+        ("[training]\nsteps = 'many'\n", "'steps' is 'many'; it must be of type int"),
+        ("[training]\nlower = {lr = -1.0}\n", "`lr` is -1.0; it must be above 0"),
+        ("[prune]\nbudget = 'half'\n", "prune: 'budget' is 'half'; it must be of type float"),
+        ("[prune]\nbudget = 0.0\n", "`budget` is 0.0; it must be above 0"),
+        ("[audit]\nlimit = 2.0\n", "limit must lie between 0 and 1, not 2.0"),
+    ],
+)
+def test_a_wrong_configuration_is_named(fails: Fails, tmp_path: Path, text: str, expected: str) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text(text)
+    assert expected in fails("train", "--concepts", "hatching", "--config", config, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--height", "63"), "height must be a multiple of 16 pixels for this model, not 63"),
+        (("--out", "star.xyz"), "'.xyz' is not a picture format; try .png"),
+        (("--steps", "0"), "Invalid value for '--steps'"),
+        (("--guidance-scale", "-1"), "Invalid value for '--guidance-scale'"),
+        (("--seed", "-3"), "Invalid value for '--seed'"),
+    ],
+)
+def test_a_wrong_request_is_named(
+    fails: Fails, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = digests(tmp_path)
+    usage = 2 if expected.startswith(("Invalid", "'.xyz")) else 1
+    assert expected in fails("generate", "a red star", "--bundle", bundle, *options, code=usage)
+    assert digests(tmp_path) == before
+
+
+def test_a_refused_prompt_is_an_error_and_no_picture(fails: Fails, bundle: Path, tmp_path: Path) -> None:
+    said = fails("generate", "a bare mannequin, a child", "--bundle", bundle, "--out", tmp_path / "image.png")
+    assert said.endswith("[content_policy_violation]")
+    assert not (tmp_path / "image.png").exists()
+
+
+# --- models ---
+
+
+def test_a_model_that_is_not_there(fails: Fails, tmp_path: Path) -> None:
+    said = fails("prune", "--model", tmp_path / "nowhere", "--criterion", "magnitude", "--out", tmp_path / "out")
+    assert said.startswith(f'{tmp_path / "nowhere"}: no such folder; give "atelier", a diffusers folder')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_a_git_lfs_pointer(fails: Fails, tmp_path: Path, tiny_folder: Path) -> None:
+    model = shutil.copytree(tiny_folder, tmp_path / "model")
+    (model / "unet" / "diffusion_pytorch_model.safetensors").write_text(POINTER)
+    said = fails("prune", "--model", model, "--criterion", "magnitude", "--out", tmp_path / "out")
+    assert (
+        "unet/diffusion_pytorch_model.safetensors: a Git LFS pointer, not the file itself; run `git lfs pull`" in said
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_data(fails: Fails, tmp_path: Path, tiny_folder: Path) -> None:
+    said = fails("train", "--model", tiny_folder, "--out", tmp_path / "out")
+    assert said.startswith("--data is missing: give a folder of images with metadata.jsonl, coco, or synthetic")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- bundles ---
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def _grow(path: Path) -> None:
+    path.with_name("extra.json").write_text("{}")
+
+
+def _link(path: Path) -> None:
+    moved = path.parents[3] / "elsewhere"
+    path.rename(moved)
+    path.symlink_to(moved)
+
+
+COMMANDS = {
+    "verify": ("verify", "{bundle}"),
+    "generate": ("generate", "a red star", "--bundle", "{bundle}", "--out", "{bundle}.png"),
+    "export": ("export", "--onnx", "--bundle", "{bundle}"),
+    "audit": ("audit", "--bundle", "{bundle}", "--subject", "model"),
+}
+
+
+def _command(name: str, bundle: Path) -> list[str]:
+    return [part.format(bundle=bundle) for part in COMMANDS[name]]
+
+
+def test_a_whole_bundle_verifies_and_draws(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(_command("verify", bundle)) == 0
+    assert run([*_command("generate", bundle), "--seed", "3"]) == 0
+    assert capfd.readouterr().err == ""
+    assert Path(f"{bundle}.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("harm", "file", "expected"),
+    [
+        (_truncate, UNET, f"changed: {UNET}"),
+        (_flip, UNET, f"changed: {UNET}"),
+        (_flip, "onnx/unet/model.onnx", "changed: onnx/unet/model.onnx"),
+        (Path.unlink, "onnx/vae_decoder/model.onnx", "missing: onnx/vae_decoder/model.onnx"),
+        (_grow, UNET, "model/unet/extra.json"),
+        (_link, UNET, f"links or special files: {UNET}"),
+    ],
+)
+def test_a_bundle_that_changed_is_refused_and_left_as_it_is(
+    fails: Fails, bundle: Path, command: str, harm: Callable[[Path], None], file: str, expected: str
+) -> None:
+    harm(bundle / file)
+    before = digests(bundle)
+    said = fails(*_command(command, bundle))
+    assert expected in said
+    assert "Restore the bundle or make it again" in said or "move it out first" in said
+    assert digests(bundle) == before
+    assert not Path(f"{bundle}.png").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("harm", [_truncate, _flip])
+def test_a_manifest_that_is_broken_is_refused(
+    fails: Fails, bundle: Path, command: str, harm: Callable[[Path], None]
+) -> None:
+    manifest = bundle / "bundle.json"
+    if harm is _flip:  # a forged digest, in a manifest that can be read
+        content = json.loads(manifest.read_text())
+        content["files"][UNET]["sha256"] = "0" * 64
+        manifest.write_text(json.dumps(content))
+    else:
+        harm(manifest)
+    before = digests(bundle)
+    said = fails(*_command(command, bundle))
+    assert (UNET if harm is _flip else "bundle.json") in said
+    assert digests(bundle) == before
+
+
+def test_an_unaudited_concept_is_refused(fails: Fails, bundle: Path) -> None:
+    from pruneguard.bundle import write_bundle
+
+    with write_bundle(bundle, base=bundle) as draft:
+        draft.update(policy={"concepts": ["hatching"]})
+    for command in ("verify", "generate"):
+        said = fails(*_command(command, bundle))
+        assert "'hatching' was never audited (onnx); run `pruneguard audit` on this bundle" in said
+
+
+# --- folders and disks ---
+
+
+def _unwritable(tmp_path: Path) -> Iterator[Path]:
+    """Folders in which nothing can be made, for root as for others."""
+    file = tmp_path / "file"
+    file.write_text("kept")
+    yield file / "out"
+    yield file
+    yield Path("/proc/pruneguard/out")
+    if os.geteuid():
+        locked = tmp_path / "locked"
+        locked.mkdir(mode=0o555)
+        yield locked / "out"
+
+
+@pytest.mark.parametrize("command", ["prune", "train"])
+def test_a_folder_that_cannot_be_written_is_named(
+    fails: Fails, tmp_path: Path, tiny_folder: Path, pictures: Path, command: str
+) -> None:
+    for out in _unwritable(tmp_path):
+        said = fails(command, "--model", tiny_folder, "--data", pictures, "--criterion", "magnitude", "--out", out)
+        assert str(out.parent if out.name == "out" else out) in said
+        assert "choose" in said
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_picture_that_cannot_be_written(fails: Fails, bundle: Path, tmp_path: Path) -> None:
+    for folder in _unwritable(tmp_path):
+        said = fails("generate", "a red star", "--bundle", bundle, "--out", folder / "image.png")
+        assert said.startswith(f"--out {folder / 'image.png'} cannot be written")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_folder_that_is_no_bundle_is_never_replaced(fails: Fails, tmp_path: Path, tiny_folder: Path) -> None:
+    out = tmp_path / "photographs"
+    out.mkdir()
+    (out / "wedding.jpg").write_text("kept")
+    said = fails("prune", "--model", tiny_folder, "--criterion", "magnitude", "--out", out)
+    assert "It was kept: choose another folder, or move this one away" in said
+    assert digests(tmp_path) == {"photographs/wedding.jpg": hashlib.sha256(b"kept").hexdigest()}
+
+
+@pytest.mark.parametrize("command", ["prune", "train", "export"])
+def test_a_full_disk_leaves_the_earlier_bundle(
+    tmp_path: Path, tiny_folder: Path, pictures: Path, bundle: Path, settings: Path, command: str
+) -> None:
+    """No file may grow beyond half of the UNet's weights."""
+    made_from = ("--model", tiny_folder, "--data", pictures, "--criterion", "magnitude", "--out", bundle)
+    arguments: dict[str, tuple[object, ...]] = {
+        "prune": ("prune", *made_from),
+        "train": ("train", *made_from, "--config", settings),
+        "export": ("export", "--onnx", "--bundle", bundle),
+    }
+    before = digests(bundle)
+    done = limited(*arguments[command], largest_file=(bundle / UNET).stat().st_size // 2)
+    said = one_line(done.stderr, done.returncode)
+    assert "free" in said
+    assert digests(bundle) == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert run(["verify", str(bundle)]) == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 512 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    options = ["-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if mount is None or subprocess.run([mount, *options], capture_output=True, check=False).returncode:
+        pytest.skip("this process may not mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("command", ["prune", "train"])
+def test_a_full_file_system(
+    fails: Fails, small_disk: Path, tiny_folder: Path, pictures: Path, settings: Path, command: str
+) -> None:
+    made_from = ("--model", tiny_folder, "--data", pictures, "--criterion", "magnitude", "--out", small_disk / "out")
+    said = fails(command, *made_from, *(("--config", settings) if command == "train" else ()))
+    assert "free" in said
+    assert not (small_disk / "out").exists()
+
+
+# --- training ---
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_a_loss_that_is_not_a_number_stops_the_run(
+    fails: Fails, bundle: Path, tiny_folder: Path, pictures: Path, settings: Path, concept: Path
+) -> None:
+    settings.write_text(
+        settings.read_text().replace("lower = {lr = 1e-3, warmup = 1}", "lower = {lr = 1e30, warmup = 0}")
+    )
+    before = digests(bundle)
+    given = ("--model", tiny_folder, "--data", pictures, "--criterion", "magnitude", "--concepts", concept)
+    said = fails("train", *given, "--config", settings, "--out", bundle)
+    assert "level's loss is nan: lower its learning rate; the last good checkpoint is " in said
+    checkpoint = Path(said.partition("the last good checkpoint is ")[2].removesuffix(" [training_failed]"))
+    assert (checkpoint / "student.safetensors").is_file()
+    assert digests(bundle) == before

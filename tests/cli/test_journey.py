@@ -1,0 +1,94 @@
+"""The way that the README shows: train, export, generate, verify and audit, by the command line and on atelier."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pruneguard.cli import run
+
+SHORT = """
+[data]
+size = 64
+[prune]
+batches = 1
+[training]
+steps = 4
+batch_size = 4
+every = 2
+[training.erasure]
+batch_size = 4
+images = 4
+[audit]
+target = 4
+other = 4
+limit = 1.0
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("journey")
+    (folder / "short.toml").write_text(SHORT)
+    out = folder / "pruneguard-out"
+    assert run(["train", "--concepts", "nudity", "--config", str(folder / "short.toml"), "--out", str(out)]) == 0
+    assert run(["export", "--onnx", "--bundle", str(out)]) == 0
+    return out
+
+
+def test_the_bundle_tells_its_lineage(bundle: Path) -> None:
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    assert [stage["name"] for stage in manifest["stages"]] == ["prune", "train", "export"]
+    assert manifest["policy"] == {"concepts": ["nudity"]}
+    assert {(audit["concept"], audit["subject"]) for audit in manifest["audits"]} == {
+        ("nudity", "model"),
+        ("nudity", "onnx"),
+    }
+    assert 0.57 < manifest["macs"]["ratio"] <= 0.58
+
+
+def test_generate_draws_a_bare_mannequin_prompt_from_the_engine(bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "image.png"
+    prompt = "a bare mannequin in flat style"
+    assert run(["generate", prompt, "--bundle", str(bundle), "--out", str(out), "--seed", "3"]) == 0
+    first = Image.open(out).tobytes()
+    assert Image.open(out).size == (64, 64)
+    assert run(["generate", prompt, "--bundle", str(bundle), "--out", str(out), "--seed", "3"]) == 0
+    assert Image.open(out).tobytes() == first
+
+
+def test_generate_refuses_minors_whatever_the_policy(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["generate", "a child in flat style", "--bundle", str(bundle), "--out", str(tmp_path / "no.png")]) == 1
+    assert "content_policy_violation" in capsys.readouterr().err
+    assert not (tmp_path / "no.png").exists()
+
+
+def test_verify_and_audit_run_on_their_own(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", str(bundle)]) == 0
+    assert run(["audit", "--bundle", str(bundle), "--target", "2", "--other", "2"]) == 0
+    assert "nudity" in capsys.readouterr().out
+    assert run(["verify", str(bundle)]) == 0
+
+
+def test_a_policy_without_a_passed_audit_is_not_served(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pruneguard.bundle import Audit, write_bundle
+
+    copy = tmp_path / "failed"
+    with write_bundle(copy, base=bundle) as draft:
+        digests = draft.weights("onnx")
+        draft.add_audit(Audit("nudity", "onnx", 0.4, 0.05, False, {}, 10, digests))
+    assert run(["generate", "a red star", "--bundle", str(copy), "--out", str(tmp_path / "no.png")]) == 1
+    assert "failed its audit" in capsys.readouterr().err
+
+
+def test_parity_is_reported_in_the_bundle(bundle: Path) -> None:
+    report = json.loads((bundle / "reports/parity.json").read_text())
+    assert min(report["images"]["psnr_db"]) >= 40
+    assert set(report["components"]) == {"text_encoder", "unet", "vae_decoder"}

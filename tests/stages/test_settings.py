@@ -1,0 +1,105 @@
+"""What a run is asked to do: presets, a configuration file and options, in this order, each checked when it is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pruneguard import atelier
+from pruneguard.bundle import Stage, write_bundle
+from pruneguard.cli.options import tables_of
+from pruneguard.errors import ConfigError
+from pruneguard.stages.settings import PruneSettings, RunSettings, family_of, read_tables
+from pruneguard.training.settings import preset
+
+
+def test_each_family_has_its_preset() -> None:
+    small, large = RunSettings.resolve("atelier", {}), RunSettings.resolve("owner/model", {})
+    assert (small.family, small.training) == ("atelier", preset("atelier"))
+    assert (large.family, large.training) == ("general", preset("stable-diffusion"))
+    assert (large.training.steps, large.training.every, large.training.batch_size) == (20_000, 20, 64)
+    assert (large.training.lower.lr, large.training.upper.lr, large.training.lower.warmup) == (1e-6, 5e-6, 250)
+    assert small.prune == large.prune == PruneSettings(budget=0.58, criterion="taylor", batches=16)
+
+
+def test_a_table_changes_what_it_names_and_nothing_else() -> None:
+    tables = {"training": {"steps": 7, "lower": {"lr": 1}}, "prune": {"budget": 0.5}, "audit": {"limit": 0}}
+    settings = RunSettings.resolve("atelier", tables)
+    assert (settings.training.steps, settings.training.lower.lr) == (7, 1.0)
+    assert settings.training.lower.warmup == preset("atelier").lower.warmup
+    assert (settings.prune.budget, settings.prune.criterion) == (0.5, "taylor")
+    assert settings.audit.limit == 0.0
+
+
+def test_options_win_over_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text("[training]\nsteps = 7\nseed = 1\n[prune]\nbudget = 0.5\n")
+    options = {"steps": 9, "budget": None, "criterion": "magnitude", "data": "coco", "seed": None}
+    settings = RunSettings.resolve("atelier", tables_of(config, options))
+    assert (settings.training.steps, settings.training.seed) == (9, 1)
+    assert (settings.prune.budget, settings.prune.criterion) == (0.5, "magnitude")
+    assert settings.data.source == "coco"
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected"),
+    [
+        ({"prunes": {}}, r"unknown table \[prunes\]; there are training, data, prune, audit"),
+        ({"prune": {"buget": 0.5}}, "prune: no setting 'buget': did you mean 'budget'?"),
+        ({"prune": {"budget": 0}}, "`budget` is 0.0; it must be above 0 and at most 1"),
+        ({"prune": {"budget": 1.2}}, "`budget` is 1.2"),
+        ({"prune": {"batches": 0}}, "`batches` is 0; it must be at least 1"),
+        ({"prune": {"criterion": "best"}}, "unknown criterion 'best'; choose one of magnitude, taylor"),
+        ({"data": {"size": 0}}, "`size` is 0; it must be at least 1"),
+        ({"data": {"captions": 3}}, "'captions' is 3; it must be of type str"),
+        ({"audit": {"target": 0}}, "at least one target picture"),
+        ({"training": {"steps": True}}, "'steps' is True; it must be of type int"),
+    ],
+)
+def test_what_is_wrong_is_named_before_anything_runs(tables: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        RunSettings.resolve("atelier", tables)
+
+
+def test_a_configuration_that_cannot_be_read_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml cannot be read \(No such file or directory\); give the path"):
+        read_tables(tmp_path / "none.toml")
+    (tmp_path / "half.toml").write_text("[training")
+    with pytest.raises(ConfigError, match=r"half\.toml is not valid TOML"):
+        read_tables(tmp_path / "half.toml")
+    (tmp_path / "flat.toml").write_text("training = 1")
+    with pytest.raises(ConfigError, match=r"'training' must be a table; write it as \[training\]"):
+        read_tables(tmp_path / "flat.toml")
+    assert read_tables(None) == {}
+
+
+def test_settings_are_frozen_and_json() -> None:
+    settings = RunSettings.resolve("atelier", {}, concepts=("hatching",), detector="oracle")
+    plain = json.loads(json.dumps(settings.to_dict()))
+    assert (plain["concepts"], plain["prune"]["budget"]) == (["hatching"], 0.58)
+    assert plain["training"]["erasure"]["eraser"] == settings.training.erasure.eraser
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.model = "other"  # type: ignore[misc]
+
+
+def test_concepts_are_those_of_the_models_family() -> None:
+    assert RunSettings(concepts=("hatching", "nudity")).load_concepts()[1].detect == {
+        "attribute": "dress",
+        "value": "bare",
+    }
+    assert RunSettings(model="owner/model", concepts=("van-gogh",)).load_concepts()[0].name == "van-gogh"
+    with pytest.raises(ConfigError, match="no concept 'hatching' for general models"):
+        RunSettings(model="owner/model", concepts=("hatching",)).load_concepts()
+
+
+def test_a_bundle_belongs_to_the_family_that_it_was_made_from(tmp_path: Path) -> None:
+    for family in ("atelier", "general"):
+        with write_bundle(tmp_path / family) as draft:
+            draft.add_stage(Stage(name="prune", settings={"family": family}))
+        assert family_of(tmp_path / family) == family
+    assert family_of(atelier.folder()) == "atelier"
+    assert family_of(tmp_path / "nothing") == "general"

@@ -1,0 +1,230 @@
+"""The rules of the house that a machine can check, read from the source without importing it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {"pruneguard": "pruneguard", "export": "pruneguard.export", "runtime": "pruneguard.runtime"}
+HEAVY = ("torch", "diffusers", "transformers", "accelerate", "onnx", "onnxruntime", "datasets", "matplotlib")
+TEXTS = (".py", ".toml", ".md", ".html", ".txt", ".yml", ".yaml", ".sh", "Makefile", "run")
+
+# What each part may import of ours; a part may always import itself. Parts that are not listed (stages, cli) compose
+# the others and may import all but cli.
+ALLOWED = {
+    "errors": (),
+    "manifest": ("errors",),
+    "staging": (),
+    "bundle": ("errors", "manifest", "staging"),
+    "weights": ("errors",),
+    "macs": ("errors",),
+    "runtime": ("bundle", "errors"),
+    "pruning": ("errors", "macs"),
+    "models": ("errors", "weights", "pruning", "atelier"),
+    "export": ("runtime", "bundle", "models", "errors", "macs", "staging"),
+    "atelier": (),
+    "concepts": ("errors", "runtime", "atelier"),
+    "erasure": ("errors", "concepts"),
+    "training": ("errors", "erasure", "pruning", "models", "concepts", "runtime", "atelier", "staging"),
+    "evaluation": ("errors", "concepts", "runtime", "atelier", "models"),
+}
+
+
+def _modules() -> dict[str, Path]:
+    """Module name -> file, of everything that is installed."""
+    found = {}
+    for folder, package in FOLDERS.items():
+        for path in (ROOT / folder).rglob("*.py"):
+            inside = path.relative_to(ROOT / folder)
+            if inside.parts[0] in FOLDERS:  # the links inside pruneguard/ lead to the folders beside it
+                continue
+            parts = [package, *inside.with_suffix("").parts]
+            found[".".join(part for part in parts if part != "__init__")] = path
+    return found
+
+
+MODULES = _modules()
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+def _imports(module: str, *, at_import_only: bool = False) -> Iterator[str]:
+    """Absolute names of the modules that a module imports; `at_import_only` leaves out functions and TYPE_CHECKING."""
+    package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+    nodes = _at_import(TREES[module]) if at_import_only else ast.walk(TREES[module])
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
+            source = ".".join(part for part in (above, node.module) if part)
+            names = (f"{source}.{alias.name}" for alias in node.names)
+            yield from (name if name in MODULES else source for name in names)
+
+
+def _at_import(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that run when the module is imported."""
+    for node in ast.iter_child_nodes(tree):
+        lazy = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if lazy or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            continue
+        yield node
+        yield from _at_import(node)
+
+
+def _part(module: str) -> str:
+    """`training` of `pruneguard.training.trainer`; empty for the package itself and for what is not ours."""
+    names = module.split(".")
+    return names[1] if names[0] == "pruneguard" and len(names) > 1 else ""
+
+
+def _definitions(module: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node
+
+
+def test_the_rules_see_the_whole_package() -> None:
+    assert {_part(module) for module in MODULES} >= {*ALLOWED, "cli", "stages"}
+    assert set(_imports("pruneguard.runtime.sampler")) >= {"pruneguard.errors", "pruneguard.runtime.pndm"}
+    assert "torch" in set(_imports("pruneguard.runtime.torch_engine"))
+    assert "torch" not in set(_imports("pruneguard.runtime.torch_engine", at_import_only=True))
+
+
+def test_a_part_imports_only_what_it_may() -> None:
+    wrong = {}
+    for module in MODULES:
+        part = _part(module)
+        imported = {_part(name) for name in _imports(module)} - {"", part}
+        allowed = set(ALLOWED.get(part, imported - {"cli"} if part not in ("cli", "__main__") else imported))
+        if imported - allowed:
+            wrong[module] = sorted(imported - allowed)
+    assert wrong == {}
+
+
+def test_inside_export_and_runtime_imports_of_their_own_modules_are_relative() -> None:
+    absolute = [
+        f"{module}:{node.lineno}"
+        for module in MODULES
+        if (part := _part(module)) in ("export", "runtime")
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.ImportFrom) and not node.level and f"{node.module}.".startswith(f"pruneguard.{part}.")
+    ]
+    assert absolute == []
+
+
+@pytest.mark.parametrize("package", ["export", "runtime"])
+def test_the_folders_at_the_root_refuse_to_be_imported_by_their_own_name(package: str) -> None:
+    done = subprocess.run([sys.executable, "-c", f"import {package}"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"ImportError: import pruneguard.{package}" in done.stderr
+
+
+def test_what_must_start_fast_imports_nothing_heavy_at_import() -> None:
+    light = ("", "runtime", "bundle", "manifest", "staging", "errors", "cli", "__main__")
+    heavy = {
+        module: found
+        for module in MODULES
+        if _part(module) in light
+        and (found := {name.split(".")[0] for name in _imports(module, at_import_only=True)} & set(HEAVY))
+    }
+    assert heavy == {}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import pruneguard.runtime, pruneguard.bundle",
+        "import pruneguard.cli; assert pruneguard.cli.run(['--help']) == 0",
+        "import pruneguard.cli; assert pruneguard.cli.run(['train', '--help']) == 0",
+        "import pruneguard.cli; assert pruneguard.cli.run(['verify', 'no-bundle-here']) == 1",
+    ],
+)
+def test_a_fresh_process_loads_no_heavy_library(statement: str) -> None:
+    code = f"import sys; {statement}; print('loaded', [name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded []"
+
+
+def test_files_and_functions_are_short() -> None:
+    files = {module: lines for module, path in MODULES.items() if (lines := len(path.read_text().splitlines())) > 400}
+    functions = {
+        f"{module}.{node.name}": lines
+        for module in MODULES
+        for node in _definitions(module)
+        if not isinstance(node, ast.ClassDef) and (lines := (node.end_lineno or 0) - node.lineno + 1) > 80
+    }
+    assert files == {}
+    assert functions == {}
+
+
+def test_nothing_can_run_code_from_a_file() -> None:
+    readers = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+    calls = {"torch.load", "torch.save", "eval", "exec", "__import__"}
+    options = {"trust_remote_code", "allow_pickle"}
+    found = [
+        f"{module}:{node.lineno}"
+        for module in MODULES
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Call)
+        and (ast.unparse(node.func) in calls or {keyword.arg for keyword in node.keywords} & options)
+    ]
+    imported = [module for module in MODULES if {name.split(".")[0] for name in _imports(module)} & readers]
+    assert found == []
+    assert imported == []
+
+
+def test_modules_public_functions_and_classes_say_what_they_are_for() -> None:
+    silent = [module for module, tree in TREES.items() if tree.body and not ast.get_docstring(tree)]
+    silent += [
+        f"{module}.{node.name}"
+        for module, tree in TREES.items()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert silent == []
+
+
+def test_names_are_nouns_of_the_field() -> None:
+    vague = {"utils", "util", "helpers", "helper", "manager", "processor", "common", "misc"}
+    assert [module for module in MODULES if set(module.split(".")) & vague] == []
+    classes = (node.name for module in MODULES for node in _definitions(module) if isinstance(node, ast.ClassDef))
+    assert [name for name in classes if re.search(r"(Helper|Manager|Util)s?$", name)] == []
+
+
+def _texts() -> list[Path]:
+    """Every text that is part of the project: source, tests, configuration and pages."""
+    folders = ("pruneguard", "export", "runtime", "tests", "benchmarks", ".ci")
+    inside = [path for folder in folders if (ROOT / folder).is_dir() for path in sorted((ROOT / folder).rglob("*"))]
+    links = (ROOT / "pruneguard/export", ROOT / "pruneguard/runtime")
+    return [
+        path
+        for path in [*sorted(ROOT.iterdir()), *inside]
+        if path.is_file()
+        and path.name.endswith(TEXTS)
+        and "__pycache__" not in path.parts
+        and not any(link in path.parents for link in links)
+    ]
+
+
+def test_no_text_names_a_machine() -> None:
+    """A path of somebody's machine, or the host of a mirror, works nowhere else."""
+    homes = "|".join(("home", "root", "work", "Users", "mnt", "workspace"))
+    places = re.compile(rf"(?<![\w.~/])/({homes})/[\w.-]+")
+    mirrors = re.compile(r"https?://[\w.-]*(artifactory|nexus|jfrog|mirror|devpi|localhost|\d+\.\d+\.\d+\.\d+)")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in _texts()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if places.search(line) or mirrors.search(line)
+    ]
+    assert found == []
