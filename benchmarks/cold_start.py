@@ -1,11 +1,12 @@
 """Import time, time from process start to the first image, and peak resident memory of the runtime.
 
-Every number comes from fresh processes: python benchmarks/cold_start.py BUNDLE --runs 5 --out results.json
+Every number comes from fresh processes: python -m benchmarks.cold_start --bundle pruneguard-demo/bundle
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -14,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from machine import describe
+
+from benchmarks.machine import describe
+
+RESULT = Path("benchmarks/results/cold_start.json")
 
 IMPORT = """
 import time
@@ -74,26 +78,21 @@ def _run(code: str, *arguments: str) -> str:
 
 
 @click.command(help=__doc__)
-@click.argument("bundle", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--bundle", type=click.Path(path_type=Path), default=Path("pruneguard-demo/bundle"), show_default=True)
 @click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--threads", type=click.IntRange(min=0), default=0, show_default=True, help="0: the engine's choice")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="JSON file; otherwise standard output")
-def main(bundle: Path, runs: int, threads: int, out: Path | None) -> None:
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=RESULT, show_default=True)
+def main(bundle: Path, runs: int, threads: int, out: Path) -> None:
+    """Measure, write the results and show them."""
+    machine = describe()  # before the work: the load that it started under
     results = measure(bundle, runs, threads)
-    result = {
-        "command": "python benchmarks/cold_start.py " + " ".join(sys.argv[1:]),
-        "machine": describe(),
-        "runs": runs,
-        "threads": threads,
-        "results": results,
-    }
-    text = json.dumps(result, indent=2)
-    if out is None:
-        click.echo(text)
-        return
-    out.write_text(text + "\n")
+    command = "python -m benchmarks.cold_start " + shlex.join(sys.argv[1:])
+    found = {"command": command.strip(), **machine, "runs": runs, "threads": threads, "summary": results}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(found, indent=2) + "\n")
     for name, values in results.items():
         click.echo(f"{name:20} {values['median']:.3f}  ({values['min']:.3f} to {values['max']:.3f})")
+    click.echo(str(out))
 
 
 if __name__ == "__main__":

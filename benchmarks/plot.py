@@ -14,7 +14,13 @@ import click
 
 RESULTS = Path("benchmarks/results")
 DENSE, PRUNED, ERASED = "#5b6770", "#a3b0b8", "#c43d2b"
-STAGES = {"unet_ms": ERASED, "vae_decoder_ms": "#e39a4f", "text_encoder_ms": PRUNED, "rest_ms": "#dcdcd6"}
+TITLE: dict[str, Any] = {"fontsize": 9, "loc": "left", "color": "#333"}
+STAGES = {
+    "unet_ms": ("UNet", ERASED),
+    "vae_decoder_ms": ("VAE", "#e39a4f"),
+    "text_encoder_ms": ("text encoder", PRUNED),
+    "rest_ms": ("rest", "#dcdcd6"),
+}
 
 
 def draw_latency(latency: Mapping[str, Any], path: Path) -> None:
@@ -28,28 +34,28 @@ def draw_latency(latency: Mapping[str, Any], path: Path) -> None:
     for axes in (calls, image):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8, length=0)
-        axes.set_title(axes.get_title(), fontsize=9, loc="left", color="#333")
     figure.savefig(path)
 
 
 def _draw_calls(axes: Any, latency: Mapping[str, Any]) -> None:
     """Medians of the round-by-round ratios to the dense model, with quartiles."""
-    rows = [("MACs", latency["unet_macs"]["ratio"], None, DENSE)]
+    rows: list[tuple[str, float, float, float, str]] = [("MACs", latency["unet_macs"]["ratio"], 0.0, 0.0, DENSE)]
     for backend in ("torch", "ONNX Runtime"):
         for subject, shade in (("pruned", PRUNED), ("erased", ERASED)):
             median, low, high = latency["ratios"][f"UNet call, {backend}, {subject} / dense"]
-            rows.append((f"{subject}, {backend}", median, (median - low, high - median), shade))
+            rows.append((f"{subject}, {backend}", median, median - low, high - median, shade))
     places = range(len(rows))
-    bars = axes.barh(places, [row[1] for row in rows], 0.62, color=[row[3] for row in rows])
-    for place, (_, median, spread, _) in zip(places, rows, strict=True):
-        if spread:
-            axes.errorbar(median, place, xerr=[[spread[0]], [spread[1]]], color="#333", linewidth=1, capsize=2)
-    axes.bar_label(bars, [f"{row[1]:.2f}" for row in rows], fontsize=8, padding=8, color="#444")
+    axes.barh(places, [row[1] for row in rows], 0.62, color=[row[4] for row in rows])
+    for place, (_, median, below, above, _) in zip(places[1:], rows[1:], strict=True):
+        axes.errorbar(median, place, xerr=[[below], [above]], color="#333", linewidth=1, capsize=2)
+    ends = [median + above for _, median, _, above, _ in rows]
+    for place, end, row in zip(places, ends, rows, strict=True):
+        axes.text(end, place, f"  {row[1]:.2f}", va="center", fontsize=8, color="#444")
     axes.axvline(1.0, color=DENSE, linewidth=1, linestyle=":")
     axes.set_yticks(places, [row[0] for row in rows])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.15)
-    axes.set_title("guided UNet call, against the dense UNet")
+    axes.set_xlim(0, max(1.05, 1.12 * max(ends)))
+    axes.set_title("guided UNet call, against the dense UNet", **TITLE)
 
 
 def _draw_images(axes: Any, latency: Mapping[str, Any]) -> None:
@@ -61,29 +67,31 @@ def _draw_images(axes: Any, latency: Mapping[str, Any]) -> None:
         "engine_dense": "engine, dense",
         "engine_erased": "engine, erased",
     }
+    longest = 0.0
     for place, name in enumerate(labels):
         backend, subject = name.split("_")
-        left = 0.0
+        end = medians[name]
         if backend == "diffusers":
-            axes.barh(place, medians[name], 0.62, color=DENSE if subject == "dense" else PRUNED)
+            axes.barh(place, end, 0.62, color=DENSE if subject == "dense" else PRUNED)
         else:
-            stages = latency["stages"][subject]
-            for stage, shade in STAGES.items():
-                axes.barh(
-                    place, stages[stage], 0.62, left=left, color=shade, label=_label(stage) if place == 2 else None
-                )
-                left += stages[stage]
-        axes.text(max(medians[name], left), place, f"  {medians[name]:.0f} ms", va="center", fontsize=8, color="#444")
+            end = _draw_stages(axes, place, latency["stages"][subject], labelled=subject == "dense")
+        axes.text(end, place, f"  {medians[name]:.0f} ms", va="center", fontsize=8, color="#444")
+        longest = max(longest, end)
     axes.set_yticks(range(len(labels)), list(labels.values()))
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.18 * max(medians.values()))
+    axes.set_xlim(0, 1.18 * longest)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     settings = latency["settings"]
-    axes.set_title(f"one image, {settings['steps']} steps, guidance {settings['guidance_scale']}")
+    axes.set_title(f"one image, {settings['steps']} steps, guidance {settings['guidance_scale']}", **TITLE)
 
 
-def _label(stage: str) -> str:
-    return {"unet_ms": "UNet", "vae_decoder_ms": "VAE", "text_encoder_ms": "text encoder", "rest_ms": "rest"}[stage]
+def _draw_stages(axes: Any, place: int, stages: Mapping[str, float], *, labelled: bool) -> float:
+    """An image's stages end to end; returns where the last one ends."""
+    left = 0.0
+    for stage, (name, shade) in STAGES.items():
+        axes.barh(place, stages[stage], 0.62, left=left, color=shade, label=name if labelled else None)
+        left += stages[stage]
+    return left
 
 
 @click.command(help=__doc__)

@@ -35,8 +35,8 @@ def demo_section(demo: dict[str, Any]) -> str:
     rows += [
         "",
         f"UNet MACs {macs['erased'] / 1e9:.3f} of {macs['dense'] / 1e9:.3f} G ({macs['ratio']:.3f}); one image "
-        f"{latency['engine_image_ms']:.0f} ms by the engine, {latency['diffusers_image_ms']:.0f} ms by diffusers on the "
-        f"dense model ({latency['engine_to_diffusers'][0]:.2f} ×); erased against pruned UNet "
+        f"{latency['engine_image_ms']:.0f} ms by the engine, {latency['diffusers_image_ms']:.0f} ms by diffusers "
+        f"on the dense model ({latency['engine_to_diffusers'][0]:.2f} ×); erased against pruned UNet "
         f"{latency['erased_to_pruned'][0]:.3f} ×; engine and torch agree to "
         f"{min(demo['parity']['images']['psnr_db']):.0f} dB or better; all of it in {demo['wall_s']:.0f} s. "
         f"{images['target']} + {images['other']} pictures a row, the same prompts and seeds in each, PNDM 25 steps, "

@@ -144,7 +144,7 @@ class Pipeline:
 
     def save(self, folder: Path) -> None:
         """Writes a folder for `StableDiffusionPipeline.from_pretrained`, safetensors only. Raises ModelError."""
-        with _quiet():
+        with quiet():
             from diffusers import StableDiffusionPipeline  # where torchvision is missing transformers remarks on it
 
             pipeline = StableDiffusionPipeline(
@@ -180,7 +180,7 @@ def load_pipeline(source: str | Path, *, dtype: torch.dtype = torch.float32) -> 
         check_weights(folder / name, "diffusion_pytorch_model")
     config = read_json(folder / "unet" / "config.json")
     unet_class = PrunedUNet2DConditionModel if config.get("pruning_plan") else UNet2DConditionModel
-    with _quiet():
+    with quiet():
         pipeline = Pipeline(
             tokenizer=_load(CLIPTokenizer, folder / "tokenizer"),
             text_encoder=_load_weights(CLIPTextModel, folder / "text_encoder", dtype=dtype),
@@ -270,7 +270,7 @@ def _load_weights(kind: Any, folder: Path, **options: Any) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps the libraries' notes and bars, which concern absent safety checkers and the like, out of our output."""
     levels = diffusers_logging.get_verbosity(), transformers_logging.get_verbosity()
     bars = diffusers_logging.is_progress_bar_enabled(), transformers_logging.is_progress_bar_enabled()

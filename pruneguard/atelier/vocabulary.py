@@ -30,7 +30,14 @@ def build_tokenizer() -> CLIPTokenizer:
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Lowercase()
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trainer = trainers.BpeTrainer(vocab_size=4000, min_frequency=1, end_of_word_suffix="</w>", show_progress=False)
+    letters = sorted(set("".join(words)))
+    trainer = trainers.BpeTrainer(
+        vocab_size=4000,
+        min_frequency=1,
+        special_tokens=[*letters, *(f"{letter}</w>" for letter in letters)],  # in a fixed order: their ids break ties
+        end_of_word_suffix="</w>",
+        show_progress=False,
+    )
     learner.train_from_iterator(sorted(words), trainer)
     merges = json.loads(learner.to_str())["model"]["merges"]
     merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]

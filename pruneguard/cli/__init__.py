@@ -84,7 +84,7 @@ def _usage(error: click.ClickException) -> str:
 
 def _explain(error: Exception) -> str:
     if isinstance(error, PruneguardError):
-        return f"{error} [{error.code}]"
+        return f"{' '.join(str(error).split())} [{error.code}]"
     if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get(str(error.name).partition(".")[0])):
         return f"{error.name} is not installed; run `pip install 'pruneguard[{extra}]'`"
     if isinstance(error, OSError) and error.errno in _REMEDIES:

@@ -95,7 +95,11 @@ def engine_call(engine: Engine, inputs: Mapping[str, NDArray[Any]]) -> Call:
 def diffusers_image_call(pipeline: Pipeline, *, steps: int = 25, guidance_scale: float = 7.5) -> Call:
     """One image, batch 1, by diffusers' own StableDiffusionPipeline with the scheduler that the model came with."""
     import torch
-    from diffusers import StableDiffusionPipeline
+
+    from pruneguard.models import quiet
+
+    with quiet():
+        from diffusers import StableDiffusionPipeline
 
     drawing = StableDiffusionPipeline(
         vae=pipeline.vae,

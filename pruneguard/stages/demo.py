@@ -35,7 +35,7 @@ from pruneguard.stages.settings import RunSettings
 from pruneguard.stages.train import run_folder, train_bundle
 from pruneguard.training import Advance, OnProgress, train
 
-CONCEPT = "hatching"
+CONCEPT = "mosaic"
 COLUMNS, MARKED = 8, 3  # pictures shown of each subject, of which the concept's
 
 

@@ -22,7 +22,7 @@ class DataSettings:
     source: str = "auto"  # auto, atelier, synthetic, coco, or a folder of images with metadata.jsonl
     captions: str | None = None  # synthetic: a text file, a caption a line; coco: the annotations
     images: str | None = None  # coco: the folder of pictures
-    size: int = 3072  # pictures that atelier renders or the teacher draws
+    size: int = 2048  # pictures that atelier renders or the teacher draws
 
     def __post_init__(self) -> None:
         if self.size < 1:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from diffusers.models.attention_processor import AttnProcessor2_0
+from torch import Tensor, nn
 
 
 class PlainAttention:
@@ -23,7 +26,7 @@ class PlainAttention:
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states (B, N, D) to the same shape; the context (B, L, D') is the hidden states where there is none."""
+        """Hidden states (B, N, D) to the same shape; without a context (B, L, D') they attend to themselves."""
         if attention_mask is not None:
             raise ValueError("PlainAttention takes no mask")
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
@@ -34,3 +37,19 @@ class PlainAttention:
         mixed = (weights @ value).transpose(1, 2).flatten(2)
         output: Tensor = attn.to_out[1](attn.to_out[0](mixed))
         return output
+
+
+@contextmanager
+def plain_attention(unet: nn.Module) -> Iterator[None]:
+    """`PlainAttention` in a stock UNet that lies on a CPU, for as long as the block runs; any other is left alone."""
+    processors = dict(getattr(unet, "attn_processors", {}))
+    stock = processors and all(type(processor) is AttnProcessor2_0 for processor in processors.values())
+    on_cpu = all(parameter.device.type == "cpu" for parameter in unet.parameters())
+    if not (stock and on_cpu):
+        yield
+        return
+    unet.set_attn_processor(PlainAttention())  # type: ignore[operator]
+    try:
+        yield
+    finally:
+        unet.set_attn_processor(processors)  # type: ignore[operator]

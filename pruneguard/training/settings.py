@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pruneguard.concepts.concept import PARAMETER_SETS
 from pruneguard.erasure.eraser import find_eraser
-from pruneguard.erasure.sources import SourceSettings, TimestepSettings
+from pruneguard.erasure.sources import SourceSettings
 from pruneguard.errors import ConfigError
 from pruneguard.training.losses import SNRForm
 from pruneguard.training.schedules import LevelSettings, find_schedule
@@ -199,16 +199,17 @@ def stable_diffusion() -> TrainSettings:
 def atelier() -> TrainSettings:
     """For the embedded model: minutes on two cores. Anchor mapping keeps colours and objects where ESD changes them."""
     return TrainSettings(
-        steps=300,
+        steps=150,
         batch_size=16,
         every=2,
         lower=LevelSettings(lr=3e-4, warmup=20, decay="cosine"),
-        upper=LevelSettings(lr=1e-4, warmup=20, decay="cosine"),
+        upper=LevelSettings(lr=4e-4, warmup=20, decay="cosine"),
         erasure=ErasureSettings(
             eraser="anchor",
-            source=SourceSettings(kind="mixed", share=0.5, timesteps=TimestepSettings(t_min=200)),
+            parameters="all",
+            source=SourceSettings(kind="mixed", share=0.6, others="anchors"),
             batch_size=16,
-            images=96,
+            images=48,
         ),
         max_grad_norm=1.0,
         checkpoint_every=50,

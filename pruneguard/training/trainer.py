@@ -17,6 +17,7 @@ from pruneguard.concepts import Concept
 from pruneguard.erasure import find_eraser, select_parameters
 from pruneguard.errors import ConfigError, ModelError
 from pruneguard.runtime import mentions_minors
+from pruneguard.training.attention import plain_attention
 from pruneguard.training.batches import Diffusion, LowerBatches, UpperBatches
 from pruneguard.training.checkpoint import Checkpoints, Position
 from pruneguard.training.concept_pool import build_pool
@@ -157,7 +158,7 @@ class _Run:
         saved = first if self._start else -1
         started = time.perf_counter()
         measured: dict[str, float] = {}
-        with self._tracked(first), deferred_interrupt() as interrupted:
+        with self._tracked(first), plain_attention(self._student), deferred_interrupt() as interrupted:
             for step in self._schedule.run(self._gradients, first):
                 position = Position(step.number, step.upper_steps, self._watch.history)
                 measured |= step.measured

@@ -32,14 +32,16 @@ def test_the_world_has_every_object_style_and_colour_once() -> None:
 def test_a_picture_is_a_function_of_scene_and_seed() -> None:
     scene = Scene("star", "mosaic", "cyan")
     first, again, other = (render(scene, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert (first.shape, first.dtype) == ((64, 64, 3), np.uint8)
+    assert first.shape == (64, 64, 3)
+    assert first.dtype == np.uint8
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
 def test_every_scene_can_be_drawn_and_no_two_look_alike() -> None:
     """With the same jitter each scene of one colour gives a picture of its own."""
-    seen = [render(scene, np.random.default_rng(4)).astype(int) for scene in scenes() if scene.colour == "red"]
+    red = [scene for scene in scenes() if scene.colour == "red"]
+    seen = [render(scene, np.random.default_rng(4))[::2, ::2].astype(np.int16) for scene in red]
     flat = np.stack(seen).reshape(len(seen), -1)
     distances = np.abs(flat[:, None] - flat[None]).mean(-1) + np.eye(len(seen)) * 255
     assert distances.min() > 0.5  # grey levels, on average over a picture of which the object fills a part

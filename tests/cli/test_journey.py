@@ -54,10 +54,11 @@ def test_generate_draws_a_bare_mannequin_prompt_from_the_engine(bundle: Path, tm
     out = tmp_path / "image.png"
     prompt = "a bare mannequin in flat style"
     assert run(["generate", prompt, "--bundle", str(bundle), "--out", str(out), "--seed", "3"]) == 0
-    first = Image.open(out).tobytes()
-    assert Image.open(out).size == (64, 64)
+    first = out.read_bytes()
+    with Image.open(out) as image:
+        assert image.size == (64, 64)
     assert run(["generate", prompt, "--bundle", str(bundle), "--out", str(out), "--seed", "3"]) == 0
-    assert Image.open(out).tobytes() == first
+    assert out.read_bytes() == first
 
 
 def test_generate_refuses_minors_whatever_the_policy(

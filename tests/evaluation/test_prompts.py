@@ -43,10 +43,9 @@ def test_without_a_concept_nothing_is_a_target() -> None:
 
 
 def test_elsewhere_a_concepts_own_prompts_and_neighbours_are_cycled() -> None:
-    concept = Concept(
-        name="monet", prompts=("by Monet", "Monet"), anchors=("", "x"), neighbours=("a",), terms=("Monet",)
-    )
+    asked, instead, near = ("by Monet", "Monet"), ("a painting", "a painter"), ("by Manet",)
+    concept = Concept(name="monet", prompts=asked, anchors=instead, neighbours=near, terms=("Monet",))
     prompts = general_prompts(concept, target=3, other=2)
     assert prompts.target == ("by Monet", "Monet", "by Monet")
-    assert prompts.other == ("a", "a")
+    assert prompts.other == ("by Manet", "by Manet")
     assert prompts.scenes == ()
