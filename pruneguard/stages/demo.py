@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +85,9 @@ def run_demo(
         "parity": json.loads((bundle_path / "reports/parity.json").read_text()),
         "settings": settings.to_dict(),
     }
-    return _write(out, chosen, settings, audits, numbers, started)
+    result = _write(out, chosen, settings, audits, numbers, started)
+    shutil.rmtree(out / "runs", ignore_errors=True)  # a demo that was stopped goes on; one that is done starts afresh
+    return result
 
 
 def _settings(concept: str, steps: int | None, pictures: int | None) -> RunSettings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ _STUDENT, _OPTIMISERS, _STATE = "student.safetensors", "optimisers.safetensors",
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run has come: lower and upper steps done, and each level's recent losses."""
+    """How far a run has come: lower and upper steps done, each level's recent losses, and what was measured last."""
 
     step: int
     upper_steps: int
     losses: Mapping[str, Sequence[float]]
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -52,8 +53,7 @@ class Checkpoints:
         with written_aside(target, TrainingError, f"({self.described()}) checkpoint") as aside:
             save_file({name: tensor.contiguous() for name, tensor in student.state_dict().items()}, aside / _STUDENT)
             save_file(_moments(student, optimisers) | _random_states(), aside / _OPTIMISERS)
-            state = {"step": position.step, "upper_steps": position.upper_steps, "losses": dict(position.losses)}
-            (aside / _STATE).write_text(json.dumps(state), encoding="utf-8")
+            (aside / _STATE).write_text(json.dumps(asdict(position)), encoding="utf-8")
         for old in self.all()[: -self._keep]:
             shutil.rmtree(old, ignore_errors=True)
         return target
@@ -68,7 +68,7 @@ class Checkpoints:
             state: dict[str, Any] = json.loads((path / _STATE).read_text(encoding="utf-8"))
             student.load_state_dict(load_file(path / _STUDENT))
             _restore_moments(student, optimisers, load_file(path / _OPTIMISERS))
-            return Position(int(state["step"]), int(state["upper_steps"]), state["losses"])
+            return Position(int(state["step"]), int(state["upper_steps"]), state["losses"], state["measured"])
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             line = str(error).splitlines()[0]
             raise TrainingError(

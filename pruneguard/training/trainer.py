@@ -157,11 +157,11 @@ class _Run:
         first, total = position.step, self._settings.steps
         saved = first if self._start else -1
         started = time.perf_counter()
-        measured: dict[str, float] = {}
+        measured = dict(position.measured)
         with self._tracked(first), plain_attention(self._student), deferred_interrupt() as interrupted:
             for step in self._schedule.run(self._gradients, first):
-                position = Position(step.number, step.upper_steps, self._watch.history)
                 measured |= step.measured
+                position = Position(step.number, step.upper_steps, self._watch.history, measured)
                 self._accelerator.log(dict(step.measured), step=step.number)
                 self._on_progress(Advance("train", step.number, total, step.measured))
                 stopping = interrupted()

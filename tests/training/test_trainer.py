@@ -108,6 +108,7 @@ def test_a_finished_run_is_returned_as_it_is(run: Runner) -> None:
     assert not seen
     assert same(first.unet, again.unet)
     assert again.checkpoint == first.checkpoint
+    assert again.metrics["lower/loss"] == first.metrics["lower/loss"]
 
 
 def test_other_settings_on_an_old_run_are_refused(run: Runner) -> None:
