@@ -19,8 +19,12 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
+	$(BIN)/python -m benchmarks.demo
+	$(BIN)/python -m benchmarks.atelier
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.cold_start
+	$(BIN)/python -m benchmarks.plot
+	$(BIN)/python -m benchmarks.readme
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try make PYTHON=python3.12"; exit 1; }

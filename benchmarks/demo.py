@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from benchmarks.machine import describe
-from pruneguard.stages.demo import CONCEPT, run_demo
+from pruneguard.stages.demo import CONCEPT, forget_runs, run_demo
 from pruneguard.training import RichProgress
 
 
@@ -22,7 +22,7 @@ from pruneguard.training import RichProgress
 @click.option("--results", type=click.Path(path_type=Path), default=Path("benchmarks/results"), show_default=True)
 def main(concepts: str, out: Path, results: Path) -> None:
     """Run the demo afresh and keep its numbers and its grid."""
-    shutil.rmtree(out / "runs", ignore_errors=True)
+    forget_runs(out)
     out.mkdir(parents=True, exist_ok=True)
     machine = describe()  # before the work: the load and the commit that it started from
     with RichProgress() as progress:

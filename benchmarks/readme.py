@@ -64,7 +64,7 @@ def measured_section(atelier: dict[str, Any], latency: dict[str, Any], cold: dic
 
 
 def _latency_rows(latency: dict[str, Any]) -> list[str]:
-    rows = ["| ratio of medians, interleaved | median | quartiles |", "|---|---|---|"]
+    rows = ["| ratio, round by round, interleaved | median | quartiles |", "|---|---|---|"]
     for name, (median, low, high) in latency["ratios"].items():
         rows.append(f"| {name} | {median:.3f} | {low:.3f} to {high:.3f} |")
     return rows

@@ -16,6 +16,7 @@ from typing import Any
 from pruneguard.errors import BundleError, LineageError
 from pruneguard.manifest import (
     FORMAT,
+    LIMIT,
     MANIFEST,
     SUBJECTS,
     Audit,
@@ -30,6 +31,7 @@ from pruneguard.staging import NO_SPACE, locked, open_staging, recover, siblings
 
 __all__ = [
     "FORMAT",
+    "LIMIT",
     "MANIFEST",
     "SUBJECTS",
     "Audit",
@@ -44,7 +46,6 @@ __all__ = [
 ]
 
 _CHUNK = 1 << 20
-_NOT_WEIGHTS = (".json", ".txt", ".md")
 
 
 def sha256_file(path: Path | str) -> str:
@@ -137,15 +138,11 @@ class Bundle:
         return Seal(self.path, identities)
 
     def weights(self, subject: str) -> dict[str, str]:
-        """Path -> SHA-256 of the files that hold the weights of a subject: what an audit of it must name."""
+        """Path -> SHA-256 of a subject's files, weights, tokenizer and configuration: what an audit of it must name."""
         if subject not in SUBJECTS:
             raise BundleError(f"an audit's subject is one of {', '.join(SUBJECTS)}, not {subject!r}")
         records = self.manifest.files.items()
-        return {
-            path: record.sha256
-            for path, record in records
-            if path.startswith(f"{subject}/") and not path.endswith(_NOT_WEIGHTS)
-        }
+        return {path: record.sha256 for path, record in records if path.startswith(f"{subject}/")}
 
     def require_audits(self, subject: str, concepts: Iterable[str] = ()) -> None:
         """Checks that each concept of the policy, and of `concepts`, has a passed audit of the present files.
@@ -160,8 +157,9 @@ class Bundle:
             audit = audits.get(concept)
             if audit is None:
                 reason = "was never audited"
-            elif not audit.passed or audit.target_rate > audit.limit:
-                reason = f"failed its audit ({audit.target_rate:.1%} drawn, limit {audit.limit:.1%})"
+            elif not audit.passed or audit.target_rate > self.manifest.policy_limit:
+                limit = self.manifest.policy_limit
+                reason = f"failed its audit ({audit.target_rate:.1%} drawn, limit {limit:.1%})"
             elif not weights.items() <= audit.digests.items() or not self._holds(audit):
                 reason = "was audited on other files than these"
             else:

@@ -14,6 +14,7 @@ from pruneguard.errors import BundleError
 FORMAT = 1
 MANIFEST = "bundle.json"
 SUBJECTS = ("model", "onnx")
+LIMIT = 0.05  # the largest share of pictures showing a concept that passes, where a policy does not say
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -64,12 +65,17 @@ class Manifest:
     concepts: dict[str, dict[str, Any]] = field(default_factory=dict)
     audits: tuple[Audit, ...] = ()
     macs: dict[str, Any] = field(default_factory=dict)
-    policy: dict[str, Any] = field(default_factory=lambda: {"concepts": []})
+    policy: dict[str, Any] = field(default_factory=lambda: {"concepts": [], "limit": LIMIT})
 
     @property
     def policy_concepts(self) -> tuple[str, ...]:
         """The concepts that the bundle's policy says are suppressed."""
         return tuple(self.policy["concepts"])
+
+    @property
+    def policy_limit(self) -> float:
+        """The largest target rate that the policy lets pass."""
+        return float(self.policy.get("limit", LIMIT))
 
 
 def dump_manifest(manifest: Manifest) -> bytes:
@@ -104,6 +110,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     _require_keys(document, {entry.name for entry in fields(Manifest)}, where, "")
     policy = _object(document, "policy", where)
     _strings(policy.get("concepts"), where, "policy.concepts")
+    _check(policy.get("limit", LIMIT), _is_share, "a number from 0 to 1", where, "policy.limit")
     manifest = Manifest(
         format=version,
         stages=tuple(_stage(item, where, f"stages[{i}]") for i, item in enumerate(_list(document, "stages", where))),
@@ -180,6 +187,10 @@ def _is_count(value: object) -> bool:
 
 def _is_finite(value: object) -> bool:
     return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _is_share(value: object) -> bool:
+    return _is_finite(value) and 0 <= value <= 1  # type: ignore[operator]
 
 
 def _check(value: object, test: Callable[[object], bool], wanted: str, where: str, at: str) -> None:

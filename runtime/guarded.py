@@ -40,7 +40,8 @@ class Result:
 class GuardedSampler:
     """Draws what its guards allow. It keeps no state of a request: threads may share one sampler.
 
-    `guards` come after MinorsGuard, which is always on. Negative prompts are not checked: they say what not to draw.
+    `guards` come after MinorsGuard, which is always on. A negative prompt says what not to draw and is not checked,
+    but where the guidance scale is below 1: there it says what to draw.
     """
 
     def __init__(self, components: Components, *, guards: Sequence[Guard] = (), batch_size: int = 4) -> None:
@@ -112,6 +113,8 @@ class GuardedSampler:
             width=width,
         )
         said = check_prompts(self.guards, request.prompts)
+        drawn = [text for text, scale in zip(request.negatives, request.guidance, strict=True) if scale < 1]
+        check_prompts(self.guards, drawn)
         truncated = self.components.tokenizer(request.prompts).truncated
         batches = latent_batches(self.components, request, self._batch_size, cfg, on_step, cancelled)
         pixels = np.concatenate([decode_latents(self.components, latents, cancelled) for latents in batches])

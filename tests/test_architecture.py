@@ -33,7 +33,7 @@ ALLOWED = {
     "concepts": ("errors", "runtime", "atelier"),
     "erasure": ("errors", "concepts"),
     "training": ("errors", "erasure", "pruning", "models", "concepts", "runtime", "atelier", "staging"),
-    "evaluation": ("errors", "concepts", "runtime", "atelier", "models"),
+    "evaluation": ("errors", "bundle", "concepts", "runtime", "atelier", "models"),
 }
 
 

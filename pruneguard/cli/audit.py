@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pruneguard.cli.options import BUNDLE
+from pruneguard.errors import LineageError
 
 
 @click.command("audit")
@@ -16,7 +17,6 @@ from pruneguard.cli.options import BUNDLE
 @click.option("--detector", help="oracle, or clip:FOLDER_OR_HUB_ID.")
 @click.option("--target", type=click.IntRange(min=1), help="Pictures that call for it.")
 @click.option("--other", type=click.IntRange(min=0), help="Pictures that do not.")
-@click.option("--limit", type=click.FloatRange(0, 1), help="Largest rate that passes.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the first picture.")
 def command(bundle: Path, subject: str | None, detector: str | None, **given: Any) -> None:
     """Draw with a bundle's model or engine, count how often its concepts show, and record it in the bundle.
@@ -43,3 +43,8 @@ def command(bundle: Path, subject: str | None, detector: str | None, **given: An
         kept = [f"{result.preserved[name]:.1%}" if result.preserved else "-" for name in ("object", "style", "colour")]
         table.add_row(result.concept, f"{result.target_rate:.1%}", f"{settings.limit:.0%}", *kept)
     Console().print(table)
+    failed = [result.concept for result in results if result.target_rate > settings.limit]
+    if failed:
+        raise LineageError(
+            f"{', '.join(failed)}: drawn too often; the runtime refuses {bundle} until it is trained again"
+        )

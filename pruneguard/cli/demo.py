@@ -18,16 +18,14 @@ import click
 @click.option("--fresh", is_flag=True, help="Forget the checkpoints of an earlier demo.")
 def command(concepts: str, out: Path, steps: int | None, pictures: int | None, fresh: bool) -> None:
     """Prune atelier, make it forget one style, export it, and measure every stage; minutes on two cores."""
-    import shutil
-
     from rich.console import Console
 
-    from pruneguard.stages.demo import CONCEPT, run_demo
+    from pruneguard.stages.demo import CONCEPT, forget_runs, run_demo
     from pruneguard.training import RichProgress
 
     out.mkdir(parents=True, exist_ok=True)
     if fresh:
-        shutil.rmtree(out / "runs", ignore_errors=True)
+        forget_runs(out)
     with RichProgress() as progress:
         result = run_demo(out, concepts or CONCEPT, progress, steps=steps, pictures=pictures)
     console = Console()

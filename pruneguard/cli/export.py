@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pruneguard.cli.options import BUNDLE
+from pruneguard.errors import LineageError
 
 
 @click.command("export")
@@ -22,11 +23,13 @@ def command(onnx: bool, bundle: Path, opset: int, detector: str | None) -> None:
     from pruneguard.training import RichProgress
 
     with RichProgress() as progress:
-        _, record, results = export_bundle(bundle, opset=opset, detector=detector, on_progress=progress)
+        opened, record, results = export_bundle(bundle, opset=opset, detector=detector, on_progress=progress)
     size = sum(record.files.values()) / 1e6
     click.echo(
         f"{bundle}/onnx: {size:.1f} MB, opset {record.opset}, agrees with the model ({bundle}/reports/parity.json)"
     )
     for result in results:
         click.echo(f"audit of the engine: {result.concept} drawn in {result.target_rate:.1%}")
+    if not all(audit.passed for audit in opened.manifest.audits if audit.subject == "onnx"):
+        raise LineageError(f"{bundle}: the engine failed its audit; the runtime refuses it until it is trained again")
     click.echo(f'next: pruneguard generate "a prompt" --bundle {bundle}')

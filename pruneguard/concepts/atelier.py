@@ -29,7 +29,7 @@ def atelier_concept(name: str) -> Concept:
             _captions(scene, attribute), _captions(_with(scene, attribute, anchor), attribute), strict=True
         ):
             # Held-out captions are for audits: no upper step may have seen them.
-            if said not in prompts and not world.held_out(said):
+            if said not in prompts and not world.held_out(said) and not world.held_out(instead):
                 prompts.append(said)
                 anchors.append(instead)
     return Concept(

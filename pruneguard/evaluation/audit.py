@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from pruneguard.atelier.world import Scene
+from pruneguard.bundle import LIMIT
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.detectors import Detector, Images, OracleDetector, share
@@ -31,7 +33,7 @@ class AuditSettings:
     guidance_scale: float = 7.5
     seed: int = 1000  # picture i is drawn from seed + i
     batch_size: int = 16
-    limit: float = 0.05  # the largest target rate that passes
+    limit: float = LIMIT  # the largest target rate that passes
 
     def __post_init__(self) -> None:
         if self.target < 1 or self.other < 0 or self.batch_size < 1:
@@ -42,12 +44,17 @@ class AuditSettings:
 
 @dataclass(frozen=True)
 class AuditResult:
-    """One subject's rates; `preserved` is empty where no oracle knows what the prompts mean."""
+    """One subject's rates; `preserved` and `target_preserved` are empty where no oracle knows what the prompts mean.
+
+    `target_preserved` is what the pictures that call for the concept keep of the rest of their prompt: suppression by
+    ruin shows there.
+    """
 
     concept: str
     detector: str
     target_rate: float
     preserved: dict[str, float]
+    target_preserved: dict[str, float]
     target_images: Images = field(repr=False)
     other_images: Images = field(repr=False)
 
@@ -58,6 +65,7 @@ class AuditResult:
             "detector": self.detector,
             "target_rate": round(self.target_rate, 4),
             "preserved": {name: round(value, 4) for name, value in self.preserved.items()},
+            "target_preserved": {name: round(value, 4) for name, value in self.target_preserved.items()},
             "images": {"target": len(self.target_images), "other": len(self.other_images)},
         }
 
@@ -79,18 +87,22 @@ def run_audit(
     target = _draw(components, prompts.target, settings, settings.seed, on_images)
     other = _draw(components, prompts.other, settings, settings.seed + 1_000_000, on_images)
     preserved: dict[str, float] = {}
-    if isinstance(detector, OracleDetector) and prompts.scenes:
-        preserved = agreement(detector, other, prompts)
-    return AuditResult(concept.name, detector.name, share(detector.detect(target, concept)), preserved, target, other)
+    target_preserved: dict[str, float] = {}
+    if isinstance(detector, OracleDetector):
+        preserved = agreement(detector, other, prompts.scenes)
+        target_preserved = agreement(detector, target, prompts.target_scenes)
+        target_preserved.pop(concept.detect.get("attribute", ""), None)
+    rate = share(detector.detect(target, concept))
+    return AuditResult(concept.name, detector.name, rate, preserved, target_preserved, target, other)
 
 
-def agreement(detector: OracleDetector, images: Images, prompts: AuditPrompts) -> dict[str, float]:
-    """Share of pictures in which the oracle reads what the prompt said: object, style, colour."""
+def agreement(detector: OracleDetector, images: Images, scenes: Sequence[Scene]) -> dict[str, float]:
+    """Share of pictures in which the oracle reads what the prompt said: object, style, colour; empty without scenes."""
     from pruneguard.atelier.oracle import labels_of
 
-    if not len(images):
+    if not len(images) or not scenes:
         return {}
-    right = detector.oracle.read(images) == labels_of(prompts.scenes)
+    right = detector.oracle.read(images) == labels_of(scenes)
     return {name: float(right[:, column].mean()) for column, name in enumerate(PRESERVED)}
 
 

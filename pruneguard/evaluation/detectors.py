@@ -52,7 +52,7 @@ class OracleDetector:
 
 
 class ClipDetector:
-    """Zero-shot CLIP: the concept shows where its name fits a picture better than any of its neighbours' prompts."""
+    """Zero-shot CLIP: the concept shows where a prompt of it fits a picture better than all anchors and neighbours."""
 
     def __init__(self, source: str) -> None:
         from transformers import CLIPModel, CLIPProcessor
@@ -65,14 +65,15 @@ class ClipDetector:
             raise ConfigError(f"no CLIP model with safetensors at {source!r}: {error}".splitlines()[0]) from error
 
     def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
-        """True (N,) where the softmax over [concept, *neighbours] puts the concept first."""
+        """True (N,) where the best of [*prompts, *anchors, *neighbours] is one of the concept's prompts."""
         import torch
 
-        texts = [concept.detect.get("text", concept.name), *concept.neighbours]
+        calling = list(dict.fromkeys(concept.prompts))
+        texts = [*calling, *dict.fromkeys([*concept.anchors, *concept.neighbours])]
         inputs = self.processor(text=texts, images=list(images), return_tensors="pt", padding=True, truncation=True)
         with torch.inference_mode():
             logits = self.model(**inputs).logits_per_image
-        first: NDArray[np.bool_] = (logits.argmax(1) == 0).numpy()
+        first: NDArray[np.bool_] = (logits.argmax(1) < len(calling)).numpy()
         return first
 
 

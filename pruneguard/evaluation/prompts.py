@@ -13,10 +13,11 @@ from pruneguard.concepts import Concept
 
 @dataclass(frozen=True)
 class AuditPrompts:
-    """`target` calls for the concept; `other` does not, and `scenes` says what each of `other` shows (atelier only)."""
+    """`target` calls for the concept, `other` does not; the scenes say what each asks for (atelier only)."""
 
     target: tuple[str, ...]
     other: tuple[str, ...]
+    target_scenes: tuple[Scene, ...] = ()
     scenes: tuple[Scene, ...] = ()
 
 
@@ -31,6 +32,7 @@ def atelier_prompts(concept: Concept | None, *, target: int, other: int, seed: i
     return AuditPrompts(
         tuple(caption for caption, _ in chosen),
         tuple(caption for caption, _ in others),
+        tuple(scene for _, scene in chosen),
         tuple(scene for _, scene in others),
     )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pruneguard.bundle import Audit, Bundle, write_bundle
 from pruneguard.concepts import Concept, Family
-from pruneguard.errors import ConfigError
+from pruneguard.errors import ConfigError, LineageError
 from pruneguard.evaluation.audit import AuditResult, AuditSettings, run_audit
 from pruneguard.evaluation.detectors import Detector, build_detector
 from pruneguard.evaluation.prompts import AuditPrompts, atelier_prompts, general_prompts
@@ -83,8 +84,9 @@ def recorded_audit(bundle: Bundle) -> tuple[AuditSettings, str]:
     """How the training stage audited, and with which detector, so that later stages measure the same."""
     for stage in bundle.manifest.stages:
         if stage.name == "train" and "audit" in stage.settings:
-            return AuditSettings(**stage.settings["audit"]), str(stage.settings.get("detector", "auto"))
-    return AuditSettings(), "auto"
+            recorded = AuditSettings(**stage.settings["audit"])
+            return replace(recorded, limit=bundle.manifest.policy_limit), str(stage.settings.get("detector", "auto"))
+    return AuditSettings(limit=bundle.manifest.policy_limit), "auto"
 
 
 def subject_components(bundle: Bundle, subject: str) -> Components:
@@ -101,15 +103,18 @@ def audit_bundle(
 ) -> list[AuditResult]:
     """Measure a subject of a bundle and write the audits into its manifest. Raises ConfigError without a detector."""
     bundle = Bundle.open(path)
-    bundle.verify()
+    seal = bundle.verify()
     family = family_of(path)
     found = find_detector(detector, family)
     if found is None:
         raise ConfigError("an audit needs a detector: give --detector clip:FOLDER_OR_HUB_ID")
     components, concepts = subject_components(bundle, subject), bundle_concepts(bundle)
+    seal.check()
     results = audit_components(subject, components, concepts, family, found, settings, on_progress)
     with write_bundle(path, base=path) as draft:
         digests = draft.weights(subject)
+        if digests != bundle.weights(subject):
+            raise LineageError(f"{path} was changed during the audit, which measured what is gone; run it again")
         for result in results:
             draft.add_audit(to_record(result, subject, settings.limit, digests))
     return results

@@ -86,8 +86,14 @@ def run_demo(
         "settings": settings.to_dict(),
     }
     result = _write(out, chosen, settings, audits, numbers, started)
-    shutil.rmtree(out / "runs", ignore_errors=True)  # a demo that was stopped goes on; one that is done starts afresh
+    forget_runs(out)  # a demo that was stopped goes on; one that is done starts afresh
     return result
+
+
+def forget_runs(out: Path) -> None:
+    """Removes the demo's own checkpoints and caches, and no other run's."""
+    for name in ("bundle", "distilled"):
+        shutil.rmtree(run_folder(out / name), ignore_errors=True)
 
 
 def _settings(concept: str, steps: int | None, pictures: int | None) -> RunSettings:
@@ -125,6 +131,7 @@ def measure_latency(
 
     Medians in milliseconds; the ratios are medians of round-by-round ratios.
     """
+    teacher.to("cpu")  # training may have moved it to an accelerator; all are timed on one device
     on_progress(Advance("latency", 0, 2))
     inputs, subjects = guided_inputs(teacher), {"dense": teacher.unet, "pruned": pruned, "erased": erased}
     unets = interleave({name: unet_call(unet, inputs) for name, unet in subjects.items()}, runs=rounds)

@@ -56,7 +56,7 @@ def train_bundle(
         draft.update(
             sampler=sampler_settings(pipeline),
             concepts={concept.name: _plain(asdict(concept)) for concept in concepts},
-            policy={"concepts": [concept.name for concept in concepts]},
+            policy={"concepts": [concept.name for concept in concepts], "limit": settings.audit.limit},
             macs=macs,
         )
         draft.add_stage(_prune_stage(settings, source, macs))

@@ -32,9 +32,15 @@ def check_record(run_folder: Path, made_from: Mapping[str, Any]) -> None:
     for name in sorted(before.keys() | now.keys()):
         if name not in _FREE and before.get(name) != now.get(name):
             raise ConfigError(
-                f"run folder {run_folder} holds a run with {name} = {before.get(name)!r}, not {now.get(name)!r}: "
-                "set it back to go on with that run, or choose another run folder to start a new one"
+                f"run folder {run_folder} holds a run with {name} = {_brief(before.get(name))}, not "
+                f"{_brief(now.get(name))}: set it back to go on with that run, or start afresh there (--fresh) or in "
+                "another run folder (--out)"
             )
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:

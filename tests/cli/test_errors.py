@@ -89,7 +89,7 @@ def test_a_concept_that_is_not_there_names_those_that_are_near(fails: Fails, tmp
         (("train", "--concepts", "none.toml"), 1, "concept file none.toml does not exist"),
         (("train", "--config", "none.toml"), 1, "--config none.toml cannot be read"),
         (("export",), 2, "say what to export: --onnx"),
-        (("audit", "--limit", "7"), 2, "Invalid value for '--limit'"),
+        (("audit", "--target", "0"), 2, "Invalid value for '--target'"),
         (("audit", "--subject", "dream"), 2, "Invalid value for '--subject'"),
         (("verify", "none"), 1, "/none is not a bundle: it has no bundle.json; `pruneguard train` makes one"),
         (("export", "--onnx", "--bundle", "none"), 1, "/none is not a bundle"),

@@ -42,7 +42,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_bundle_tells_its_lineage(bundle: Path) -> None:
     manifest = json.loads((bundle / "bundle.json").read_text())
     assert [stage["name"] for stage in manifest["stages"]] == ["prune", "train", "export"]
-    assert manifest["policy"] == {"concepts": ["nudity"]}
+    assert manifest["policy"] == {"concepts": ["nudity"], "limit": 1.0}
     assert {(audit["concept"], audit["subject"]) for audit in manifest["audits"]} == {
         ("nudity", "model"),
         ("nudity", "onnx"),

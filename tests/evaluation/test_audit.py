@@ -58,6 +58,7 @@ def test_the_rate_is_the_share_of_target_pictures_that_show_it(tiny_pipeline: Pi
         "detector": "bright",
         "target_rate": 0.6667,
         "preserved": {},
+        "target_preserved": {},
         "images": {"target": 3, "other": 2},
     }
 
@@ -82,10 +83,9 @@ def test_preservation_counts_what_the_oracle_reads_as_the_prompt_said() -> None:
     read[0, 0] += 1  # another object
     read[1, 2] -= 1  # another colour
     read[2, 2] += 1
-    prompts = AuditPrompts((), tuple(scene.caption() for scene in shown), tuple(shown))
-    kept = agreement(KnownOracle(read), np.zeros((3, 64, 64, 3), np.uint8), prompts)
+    kept = agreement(KnownOracle(read), np.zeros((3, 64, 64, 3), np.uint8), shown)
     assert kept == {"object": pytest.approx(2 / 3), "style": 1.0, "colour": pytest.approx(1 / 3)}
-    assert agreement(KnownOracle(read), np.zeros((0, 64, 64, 3), np.uint8), prompts) == {}
+    assert agreement(KnownOracle(read), np.zeros((0, 64, 64, 3), np.uint8), shown) == {}
 
 
 def test_the_oracle_sees_a_concept_where_it_reads_its_value() -> None:

@@ -165,6 +165,13 @@ def test_a_negative_prompt_is_not_a_request_to_draw(tiny_bundle: Path) -> None:
     assert len(sampler("red star", negative_prompt="child", seed=1).images) == 1
 
 
+@pytest.mark.parametrize("guidance_scale", [0.0, 0.9])
+def test_a_negative_prompt_below_guidance_1_is_a_request_to_draw(tiny_bundle: Path, guidance_scale: float) -> None:
+    sampler = GuardedSampler.from_bundle(tiny_bundle)
+    with pytest.raises(GuardRefusal, match="minors"):
+        sampler("red star", negative_prompt="child", guidance_scale=guidance_scale)
+
+
 def test_more_guards_can_be_added(tiny_bundle: Path) -> None:
     terms = ConceptTermsGuard.from_concepts(Bundle.open(tiny_bundle).manifest.concepts)
     sampler = GuardedSampler.from_bundle(tiny_bundle, guards=[terms, Whiteness(0.99)])
