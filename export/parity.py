@@ -177,13 +177,23 @@ def _cases(
         met = [calls[place] for place in places] + [oblong[name][0], oblong[name][-1]]
         batches = cycle(settings.batches)
         for inputs in met:
-            yield _case(inputs, next(batches))
+            yield _case(_alternating(inputs), next(batches))
         return
     # Text states of all prompts, the empty one too; latents of the last step at both sizes.
     met = [_joined(recordings[name])] if name == "text_encoder" else [recordings[name][0], oblong[name][0]]
     for inputs in met:
         for batch in settings.batches:
             yield _case(inputs, batch)
+
+
+def _alternating(inputs: Arrays) -> Arrays:
+    """A guided call's rows, conditional and unconditional in turn, so that a batch of one is conditional too."""
+
+    def order(value: NDArray[Any]) -> NDArray[Any]:
+        half = len(value) // 2
+        return np.stack([value[half:], value[:half]], axis=1).reshape(value.shape)
+
+    return {key: order(value) if value.ndim else value for key, value in inputs.items()}
 
 
 def _joined(calls: Sequence[Arrays]) -> Arrays:

@@ -20,7 +20,7 @@ def command(bundle: Path) -> None:
     opened.verify()
     console = Console()
     manifest = opened.manifest
-    console.print(f"[green]✓[/] {len(manifest.files)} files match {bundle / 'bundle.json'}")
+    console.print(f"[green]✓[/] {len(manifest.files)} files match {bundle / 'bundle.json'}, digest {opened.digest}")
     table = Table("stage", "settings", "measured", title="lineage")
     for stage in manifest.stages:
         table.add_row(stage.name, _brief(stage.settings), _brief(stage.metrics))
