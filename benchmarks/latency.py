@@ -162,7 +162,6 @@ def measure(
     guidance_scale: float = 7.5,
 ) -> dict[str, Any]:
     """All measurements of a bundle, JSON-ready. Raises the errors of loading and exporting."""
-    steps, guidance_scale = 25, 7.5
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as name:
         subjects = Subjects.of(bundle, teacher, Path(name), threads)

@@ -25,8 +25,10 @@ SUBJECTS = {
 
 
 def demo_section(demo: dict[str, Any]) -> str:
-    """The demo's table."""
-    rows = [f"| | “{demo['concept']}” drawn | object kept | style kept | colour kept |", "|---|---|---|---|---|"]
+    """The demo's pictures and table."""
+    alt = "The same prompts and seeds by the dense teacher, the distilled, the erased pruned model and its engine"
+    rows = [f"![{alt}](benchmarks/results/grid.png)", ""]
+    rows += [f"| | “{demo['concept']}” drawn | object kept | style kept | colour kept |", "|---|---|---|---|---|"]
     for name, label in SUBJECTS.items():
         kept = " | ".join(f"{demo[name]['preserved'][attribute]:.1%}" for attribute in ("object", "style", "colour"))
         rows.append(f"| {label} | {demo[name]['target_rate']:.1%} | {kept} |")

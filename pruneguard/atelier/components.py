@@ -63,10 +63,15 @@ def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def build_scheduler(**changes: Any) -> PNDMScheduler:
-    """Stable Diffusion 2.1's PNDM schedule, for v-prediction."""
+    """A PNDM schedule for v-prediction, as Stable Diffusion's but with less noise.
+
+    A 16x16 latent has fewer elements to average over than one of 64x64, so the same noise hides more of it. With Stable
+    Diffusion's own betas a picture is decided within so few of 25 steps that PNDM's multistep rule overshoots at
+    guidance 7.5: colours flip, while 60 steps, or a single-step solver, draw them right.
+    """
     settings: dict[str, Any] = {
-        "beta_start": 0.00085,
-        "beta_end": 0.012,
+        "beta_start": 0.0002,
+        "beta_end": 0.008,
         "beta_schedule": "scaled_linear",
         "prediction_type": "v_prediction",
         "set_alpha_to_one": False,

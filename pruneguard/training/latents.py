@@ -74,7 +74,7 @@ class LatentSet:
 
 
 def open_latent_set(folder: Path, *, max_memory_mb: int = 2048) -> LatentSet:
-    """A set that `LatentWriter` wrote: in memory up to that size, and mapped from its files beyond it.
+    """A set that `build_latent_set` wrote: in memory up to that size, and mapped from its files beyond it.
 
     Raises DataError for a folder that is not a whole set.
     """

@@ -48,8 +48,7 @@ def output_kd_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def feature_kd_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> Tensor:
     """Mean over blocks of the squared error between both models' block outputs.
 
-    Inner widths are pruned and block outputs are not, so shapes agree without projections. A block that depth pruning
-    took from the student has no output and is left out.
+    Inner widths are pruned and block outputs are not, so shapes agree without projections; depth pruning takes layers
+    out of a block and never the block.
     """
-    shared = [name for name in teacher if name in student]
-    return torch.stack([F.mse_loss(student[name].float(), teacher[name].float()) for name in shared]).mean()
+    return torch.stack([F.mse_loss(student[name].float(), teacher[name].float()) for name in teacher]).mean()

@@ -55,7 +55,7 @@ class Step:
 
 
 class Schedule(Protocol):
-    """The contract: `optimisers` is what a checkpoint must hold; `run` yields after each lower step, forever exact."""
+    """The contract: `optimisers` is what a checkpoint must hold; `run` yields after each lower step."""
 
     optimisers: dict[Level, torch.optim.Optimizer]
 

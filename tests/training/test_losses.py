@@ -42,7 +42,9 @@ def test_losses_are_float32_in_any_precision() -> None:
     assert ddpm_loss(half, torch.zeros_like(half)).dtype == torch.float32
 
 
-def test_feature_kd_is_a_mean_over_shared_blocks() -> None:
-    student = {"a": torch.full((2, 1), 2.0), "b": torch.ones(1, 9)}
-    teacher = {"a": torch.zeros(2, 1), "b": torch.zeros(1, 9), "removed": torch.zeros(1)}
+def test_feature_kd_is_a_mean_over_blocks() -> None:
+    student = {"down": torch.zeros(1, 2), "mid": torch.zeros(1, 3)}
+    teacher = {"down": torch.full((1, 2), 2.0), "mid": torch.ones(1, 3)}
     assert feature_kd_loss(student, teacher).item() == (4.0 + 1.0) / 2
+    with pytest.raises(KeyError):  # a block that one of the two does not have is a mistake, not a choice
+        feature_kd_loss({"down": torch.zeros(1, 2)}, teacher)
