@@ -7,7 +7,6 @@ python -m benchmarks.readme --check    # exit 1 if it is out of date
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,8 +48,8 @@ def demo_section(demo: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def measured_section(atelier: dict[str, Any], latency: dict[str, Any], cold: dict[str, Any]) -> str:
-    """Atelier's quality, latency and cold start."""
+def atelier_section(atelier: dict[str, Any]) -> str:
+    """How well the embedded model draws."""
     names = ("object", "style", "colour", "dress")
     rows = ["| atelier | object | style | colour | dressed or bare |", "|---|---|---|---|---|"]
     for key, label in (
@@ -59,10 +58,17 @@ def measured_section(atelier: dict[str, Any], latency: dict[str, Any], cold: dic
         ("teacher", f"teacher, {atelier['settings']['prompts']} held-out prompts, PNDM 25, CFG 7.5"),
     ):
         rows.append(f"| {label} | " + " | ".join(f"{atelier[key][name]:.1%}" for name in names) + " |")
-    rows += ["", _source("atelier", atelier["command"], atelier), ""]
-    rows += [*_latency_rows(latency), "", _source("latency", latency["command"], latency), ""]
-    rows += [*_cold_rows(cold), "", _source("cold_start", cold["command"], cold)]
-    return "\n".join(rows)
+    return "\n".join([*rows, "", _source("atelier", atelier["command"], atelier)])
+
+
+def latency_section(latency: dict[str, Any]) -> str:
+    """UNet calls and whole images."""
+    return "\n".join([*_latency_rows(latency), "", _source("latency", latency["command"], latency)])
+
+
+def cold_section(cold: dict[str, Any]) -> str:
+    """Import, first image and memory of a fresh process."""
+    return "\n".join([*_cold_rows(cold), "", _source("cold_start", cold["command"], cold)])
 
 
 def _latency_rows(latency: dict[str, Any]) -> list[str]:
@@ -86,20 +92,20 @@ def _source(name: str, command: str, results: dict[str, Any]) -> str:
     return f"<sub>`{command.strip()}` → {link} · {machine} · commit {commit}</sub>"
 
 
+SECTIONS = {
+    "demo": (("demo", demo_section),),
+    "measured": (("atelier", atelier_section), ("latency", latency_section), ("cold_start", cold_section)),
+}
+
+
 def render(text: str) -> str:
-    """README text with its sections filled from the results."""
-
-    def load(name: str) -> dict[str, Any]:
-        loaded: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-        return loaded
-
-    sections = {
-        "demo": demo_section(load("demo")),
-        "measured": measured_section(load("atelier"), load("latency"), load("cold_start")),
-    }
-    for name, body in sections.items():
-        pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
-        text = re.sub(pattern, lambda match, body=body: f"{match[1]}{body}\n{match[2]}", text, flags=re.S)  # type: ignore[misc]
+    """README text with its sections filled from the results there are."""
+    for section, parts in SECTIONS.items():
+        found = [(RESULTS / f"{name}.json", write) for name, write in parts]
+        body = "\n\n".join(write(json.loads(path.read_text())) for path, write in found if path.exists())
+        before, begin, rest = text.partition(f"<!-- {section}:begin -->\n")
+        _, end, after = rest.partition(f"<!-- {section}:end -->")
+        text = before + begin + (body + "\n" if body else "") + end + after
     return text
 
 

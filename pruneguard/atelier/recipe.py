@@ -33,6 +33,7 @@ from pruneguard.atelier import world
 from pruneguard.atelier.components import build_scheduler, build_text_encoder, build_unet, build_vae
 from pruneguard.atelier.oracle import ATTRIBUTES, Oracle, labels_of, scene_of
 from pruneguard.atelier.vocabulary import build_tokenizer
+from pruneguard.models import load_pipeline
 from pruneguard.training.attention import PlainAttention
 
 
@@ -179,8 +180,13 @@ class _Captions:
         return torch.tensor(rows)
 
 
-def train_denoiser(out: Path, steps: int, batch: int, lr: float, seed: int, minutes: float) -> None:
-    """v-prediction with uniform, stratified t and 10 % caption dropout; an exponential average is what gets saved."""
+def train_denoiser(
+    out: Path, steps: int, batch: int, lr: float, seed: int, minutes: float, start: Path | None = None
+) -> None:
+    """v-prediction with uniform, stratified t and 10 % caption dropout; an exponential average is what gets saved.
+
+    `start` is a pipeline folder whose weights to begin with, where `out` has no checkpoint yet.
+    """
     stored = load_file(out / "latents.safetensors")
     latents = stored["latents"] / stored["std"]
     captions = _Captions(np.load(out / "pool/labels.npy"), seed)
@@ -188,6 +194,10 @@ def train_denoiser(out: Path, steps: int, batch: int, lr: float, seed: int, minu
     unet, text = build_unet(), build_text_encoder(captions.tokenizer)
     unet.set_attn_processor(PlainAttention())
     model = nn.ModuleDict({"unet": unet, "text_encoder": text})
+    if start:
+        earlier = load_pipeline(start)
+        unet.load_state_dict(earlier.unet.state_dict())
+        text.load_state_dict(earlier.text_encoder.state_dict())
     average = copy.deepcopy(model).requires_grad_(False)
     optimiser = torch.optim.AdamW(model.parameters(), lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
     first = _resume(out, model, average, optimiser)
@@ -324,10 +334,11 @@ def latents(obj: dict[str, Any], size: int) -> None:
 @click.option("--batch", default=32, show_default=True)
 @click.option("--lr", default=1e-3, show_default=True)
 @click.option("--minutes", default=math.inf, help="Stop after so many minutes; run again to go on.")
+@click.option("--start", type=click.Path(path_type=Path), help="A pipeline folder to begin with.")
 @click.pass_obj
-def denoiser(obj: dict[str, Any], steps: int, batch: int, lr: float, minutes: float) -> None:
+def denoiser(obj: dict[str, Any], steps: int, batch: int, lr: float, minutes: float, start: Path | None) -> None:
     """Train UNet and text encoder."""
-    train_denoiser(obj["out"], steps, batch, lr, obj["seed"], minutes)
+    train_denoiser(obj["out"], steps, batch, lr, obj["seed"], minutes, start)
 
 
 @recipe.command()
