@@ -31,17 +31,28 @@ def command(concepts: str, out: Path, steps: int | None, pictures: int | None, f
     console = Console()
     console.print(_audits(result.numbers))
     console.print(_speed(result.numbers))
+    click.echo(_verdict(result.numbers))
     click.echo(f"{result.numbers['wall_s']:.0f} s   report: {result.report}   pictures: {result.grid}")
-    click.echo(f'next: pruneguard generate "a red star in flat style" --bundle {out / "bundle"}')
+    if result.numbers["passed"]:
+        click.echo(f'next: pruneguard generate "a red star in flat style" --bundle {out / "bundle"}')
+    else:
+        click.echo("next: pruneguard demo --fresh, with more --steps: the runtime refuses this bundle")
+
+
+def _verdict(numbers: dict[str, Any]) -> str:
+    rates = f"{numbers['erased']['target_rate']:.1%} by the model, {numbers['engine']['target_rate']:.1%} by the engine"
+    verdict = "passed" if numbers["passed"] else click.style("FAILED", fg="red", bold=True)
+    return f"audit {verdict}: “{numbers['concept']}” drawn in {rates}, limit {numbers['limit']:.0%}"
 
 
 def _audits(numbers: dict[str, Any]) -> Any:
     from rich.table import Table
 
-    table = Table("", f"“{numbers['concept']}” drawn", "object kept", "style kept", "colour kept")
+    table = Table("", f"“{numbers['concept']}” drawn", "object kept", "style kept", "colour kept", "rest of its prompt")
     for name in ("teacher", "distilled", "erased", "engine"):
         kept = [f"{numbers[name]['preserved'][attribute]:.1%}" for attribute in ("object", "style", "colour")]
-        table.add_row(name, f"{numbers[name]['target_rate']:.1%}", *kept)
+        rest = " ".join(f"{word} {value:.0%}" for word, value in numbers[name]["target_preserved"].items())
+        table.add_row(name, f"{numbers[name]['target_rate']:.1%}", *kept, rest)
     return table
 
 

@@ -12,6 +12,7 @@ from pruneguard.runtime import mentions_minors
 
 ParameterSet = Literal["x", "x-strict", "u", "all"]
 PARAMETER_SETS: tuple[str, ...] = get_args(ParameterSet)
+TEXTS = ("prompts", "anchors", "neighbours", "audit_prompts", "terms")
 
 
 def check_prompts(prompts: Sequence[str], where: str) -> tuple[str, ...]:
@@ -32,6 +33,8 @@ class Concept:
     prompts: tuple[str, ...]
     anchors: tuple[str, ...]
     neighbours: tuple[str, ...] = ()
+    audit_prompts: tuple[str, ...] = ()
+    """Prompts that ask for the concept and that training never sees; without them an audit asks `prompts`."""
     terms: tuple[str, ...] = ()
     """Words that name the concept; captions with one of them stay out of the lower level."""
     parameters: ParameterSet = "x"
@@ -52,7 +55,9 @@ class Concept:
             raise ConfigError(f"{where}: `terms` is empty; give the words that name it")
         if self.parameters not in PARAMETER_SETS:
             raise ConfigError(f"{where}: `parameters` is {self.parameters!r}; choose from {', '.join(PARAMETER_SETS)}")
-        for key in ("prompts", "anchors", "neighbours", "terms"):
+        if seen := sorted(set(self.audit_prompts) & set(self.prompts)):
+            raise ConfigError(f"{where}: {seen[0]!r} is in `prompts` and `audit_prompts`; audits ask what is new")
+        for key in TEXTS:
             check_prompts(getattr(self, key), f"{where}, `{key}`")
 
     def named_in(self, text: str) -> bool:
@@ -73,7 +78,7 @@ class Concept:
         given = dict(values)
         if isinstance(given["anchors"], str) and isinstance(given["prompts"], Sequence):
             given["anchors"] = [given["anchors"]] * len(given["prompts"])
-        for key in ("prompts", "anchors", "neighbours", "terms"):
+        for key in TEXTS:
             if not isinstance(given.get(key, []), list | tuple):
                 raise ConfigError(f"{where}: `{key}` must be a list of texts")
             given[key] = tuple(given.get(key, ()))

@@ -65,10 +65,10 @@ class ClipDetector:
             raise ConfigError(f"no CLIP model with safetensors at {source!r}: {error}".splitlines()[0]) from error
 
     def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
-        """True (N,) where the best of [*prompts, *anchors, *neighbours] is one of the concept's prompts."""
+        """True (N,) where the best of all the concept's texts is one that asks for it."""
         import torch
 
-        calling = list(dict.fromkeys(concept.prompts))
+        calling = list(dict.fromkeys([*concept.prompts, *concept.audit_prompts]))
         texts = [*calling, *dict.fromkeys([*concept.anchors, *concept.neighbours])]
         inputs = self.processor(text=texts, images=list(images), return_tensors="pt", padding=True, truncation=True)
         with torch.inference_mode():

@@ -38,8 +38,8 @@ def atelier_prompts(concept: Concept | None, *, target: int, other: int, seed: i
 
 
 def general_prompts(concept: Concept, *, target: int, other: int) -> AuditPrompts:
-    """The concept's own prompts and its neighbours', cycled to the sizes asked for."""
-    return AuditPrompts(_cycle(concept.prompts, target), _cycle(concept.neighbours, other))
+    """The concept's audit prompts, or its own where it has none, and its neighbours, cycled to the sizes asked for."""
+    return AuditPrompts(_cycle(concept.audit_prompts or concept.prompts, target), _cycle(concept.neighbours, other))
 
 
 def shows(scene: Scene, concept: Concept) -> bool:

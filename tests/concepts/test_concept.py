@@ -50,6 +50,8 @@ def test_terms_are_literal_text() -> None:
         ({"prompts": ("a photo of a child",)}, "mentions minors"),
         ({"anchors": ("a photo of a teenager",)}, "mentions minors"),
         ({"neighbours": ("a schoolgirl",)}, "mentions minors"),
+        ({"audit_prompts": ("a schoolgirl",)}, "mentions minors"),
+        ({"audit_prompts": ("a field by Van Gogh",)}, "is in `prompts` and `audit_prompts`"),
     ],
 )
 def test_wrong_concepts_are_refused(changes: dict[str, Any], says: str) -> None:

@@ -49,3 +49,11 @@ def test_elsewhere_a_concepts_own_prompts_and_neighbours_are_cycled() -> None:
     assert prompts.target == ("by Monet", "Monet", "by Monet")
     assert prompts.other == ("by Manet", "by Manet")
     assert prompts.scenes == ()
+
+
+def test_an_audit_asks_what_training_has_not_seen() -> None:
+    for name in ("monet", "picasso", "van-gogh"):
+        concept = load_concept(name, family="general")
+        prompts = general_prompts(concept, target=20, other=0)
+        assert not set(prompts.target) & set(concept.prompts)
+        assert all(concept.named_in(prompt) for prompt in prompts.target)

@@ -16,6 +16,7 @@ def _audit(rate: float) -> dict[str, Any]:
     return {
         "target_rate": rate,
         "preserved": {"object": 0.98, "style": 0.97, "colour": 0.96},
+        "target_preserved": {"object": 0.94, "colour": 0.91},
         "images": {"target": 64, "other": 96},
         "detector": "atelier-oracle",
     }
@@ -24,6 +25,8 @@ def _audit(rate: float) -> dict[str, Any]:
 NUMBERS: dict[str, Any] = {
     "concept": "hatching <&>",
     "wall_s": 271.3,
+    "limit": 0.05,
+    "passed": True,
     "teacher": _audit(0.984),
     "distilled": _audit(0.97),
     "erased": _audit(0.016),
@@ -56,7 +59,18 @@ def test_the_report_is_one_page_with_the_numbers_and_three_pictures_inside(tmp_p
     page = (tmp_path / "report.html").read_text()
     assert len(re.findall(r'src="data:image/png;base64,[A-Za-z0-9+/=]{60,}"', page)) == 3
     assert not re.search(r"(src|href)=.(?!data:)", page)  # nothing is fetched
-    for shown in ("98.4 % → 3.1 %", "57.6 %", "0.37 ×", "1.01 ×", "13.10", "271 s", "58.2 dB", "on 2 threads"):
+    for shown in (
+        "98.4 % → 3.1 %",
+        "57.6 %",
+        "0.37 ×",
+        "1.01 ×",
+        "13.10",
+        "271 s",
+        "58.2 dB",
+        "on 2 threads",
+        "object 94 %, colour 91 %",
+        "Audit passed (limit 5.0 %)",
+    ):
         assert shown in page
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
 
@@ -78,9 +92,14 @@ def test_a_number_that_is_missing_is_an_error_and_leaves_the_earlier_report(tmp_
     assert report.read_text() == "earlier"
 
 
+def test_a_failed_audit_is_said_first(tmp_path: Path, grid: Path) -> None:
+    write_report(tmp_path / "report.html", {**NUMBERS, "passed": False}, grid)
+    assert "Audit failed: the runtime refuses this bundle" in (tmp_path / "report.html").read_text()
+
+
 def test_attributes_that_nobody_measured_are_dashes(tmp_path: Path, grid: Path) -> None:
     numbers = copy.deepcopy(NUMBERS)
     for name in ("teacher", "distilled", "erased", "engine"):
-        numbers[name]["preserved"] = {}
+        numbers[name]["preserved"] = numbers[name]["target_preserved"] = {}
     write_report(tmp_path / "report.html", numbers, grid)
-    assert (tmp_path / "report.html").read_text().count("<td>–</td>") == 4 * 3 + 1
+    assert (tmp_path / "report.html").read_text().count("<td>–</td>") == 4 * 4 + 1
