@@ -27,10 +27,12 @@ def demo_section(demo: dict[str, Any]) -> str:
     """The demo's pictures and table."""
     alt = "The same prompts and seeds by the dense teacher, the distilled, the erased pruned model and its engine"
     rows = [f"![{alt}](benchmarks/results/grid.png)", ""]
-    rows += [f"| | “{demo['concept']}” drawn | object kept | style kept | colour kept |", "|---|---|---|---|---|"]
+    rows.append(f"| | “{demo['concept']}” drawn | object kept | style kept | colour kept | rest of its prompt |")
+    rows.append("|---|---|---|---|---|---|")
     for name, label in SUBJECTS.items():
         kept = " | ".join(f"{demo[name]['preserved'][attribute]:.1%}" for attribute in ("object", "style", "colour"))
-        rows.append(f"| {label} | {demo[name]['target_rate']:.1%} | {kept} |")
+        rest = ", ".join(f"{word} {value:.0%}" for word, value in demo[name]["target_preserved"].items())
+        rows.append(f"| {label} | {demo[name]['target_rate']:.1%} | {kept} | {rest} |")
     macs, latency = demo["unet_macs"], demo["latency"]
     images = demo["engine"]["images"]
     rows += [
@@ -41,7 +43,8 @@ def demo_section(demo: dict[str, Any]) -> str:
         f"{latency['erased_to_pruned'][0]:.3f} ×; engine and torch agree to "
         f"{min(demo['parity']['images']['psnr_db']):.0f} dB or better; all of it in {demo['wall_s']:.0f} s. "
         f"{images['target']} + {images['other']} pictures a row, the same prompts and seeds in each, PNDM 25 steps, "
-        "guidance 7.5, read by atelier's oracle.",
+        "guidance 7.5, read by atelier's oracle. “Rest of its prompt”: what pictures that ask for "
+        f"“{demo['concept']}” keep of everything else they ask for.",
         "",
         _source("demo", "make demo", demo),
     ]

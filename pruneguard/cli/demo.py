@@ -36,7 +36,7 @@ def command(concepts: str, out: Path, steps: int | None, pictures: int | None, f
     if result.numbers["passed"]:
         click.echo(f'next: pruneguard generate "a red star in flat style" --bundle {out / "bundle"}')
     else:
-        click.echo("next: pruneguard demo --fresh, with more --steps: the runtime refuses this bundle")
+        click.echo("next: the same with more --steps; the runtime refuses this bundle")
 
 
 def _verdict(numbers: dict[str, Any]) -> str:

@@ -51,16 +51,19 @@ def interleave(calls: Mapping[str, Call], *, runs: int, warmup: int = 2) -> dict
 
 
 def summarise(samples: list[float]) -> Timing:
-    """Median and quartiles."""
-    low, median, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
-    return Timing(median, low, high, len(samples))
+    """Median and quartiles of milliseconds."""
+    return Timing(*median_and_quartiles(samples), len(samples))
 
 
 def median_ratio(numerator: list[float], denominator: list[float]) -> tuple[float, float, float]:
     """Median and quartiles of the round-by-round ratios, which cancel a machine's drift."""
-    ratios = [a / b for a, b in zip(numerator, denominator, strict=True)]
-    timing = summarise(ratios)
-    return timing.median_ms, timing.low_ms, timing.high_ms
+    return median_and_quartiles([a / b for a, b in zip(numerator, denominator, strict=True)])
+
+
+def median_and_quartiles(samples: list[float]) -> tuple[float, float, float]:
+    """Median, first and third quartile; a single value is all three."""
+    low, median, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
+    return median, low, high
 
 
 def guided_inputs(pipeline: Pipeline) -> dict[str, NDArray[Any]]:

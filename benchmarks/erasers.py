@@ -1,0 +1,81 @@
+"""What each eraser reaches on atelier: one pruned student, the same data, seeds and steps, and one audit for all.
+
+python -m benchmarks.erasers --concepts mosaic,nudity
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from benchmarks.machine import describe
+from pruneguard.models import load_pipeline
+from pruneguard.runtime import torch_components
+from pruneguard.stages.audit import audit_components, find_detector
+from pruneguard.stages.data import build_data
+from pruneguard.stages.prune import prune
+from pruneguard.stages.settings import RunSettings
+from pruneguard.training import RichProgress, train
+
+VARIANTS: dict[str, dict[str, Any] | None] = {
+    "nothing suppressed": None,
+    "anchor, all weights (atelier's preset)": {},
+    "ESD, all weights": {"eraser": "esd"},
+    "ESD, x (the paper's set for styles)": {"eraser": "esd", "parameters": "x"},
+    "ESD, all weights, concept latents only": {"eraser": "esd", "source": {"kind": "noised"}},
+}
+
+
+@click.command()
+@click.option("--concepts", default="mosaic,nudity", show_default=True, help="One run a concept and variant.")
+@click.option("--steps", type=click.IntRange(min=2), help="Lower steps; the preset's own when left out.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/erasers.json"))
+def main(concepts: str, steps: int | None, out: Path) -> None:
+    """Measure every variant on every concept and write the results."""
+    machine, rows = describe(), dict[str, dict[str, Any]]()
+    for name in concepts.split(","):
+        with TemporaryDirectory() as folder, RichProgress() as progress:
+            rows[name] = measure(name, {"steps": steps} if steps else {}, Path(folder), progress)
+    command = "python -m benchmarks.erasers " + " ".join(sys.argv[1:])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"concepts": rows, "command": command, **machine}, indent=2) + "\n")
+    for name, variants in rows.items():
+        for variant, row in variants.items():
+            click.echo(f"{name:10} {variant:42} drawn {row['target_rate']:.1%}  kept {row['preserved']}")
+
+
+def measure(concept: str, training: dict[str, Any], folder: Path, progress: RichProgress) -> dict[str, Any]:
+    """One audit result a variant, and the teacher's; all students begin as copies of one pruned UNet."""
+    settings = RunSettings.resolve("atelier", {"audit": {"batch_size": 32}}, concepts=(concept,))
+    concepts = settings.load_concepts()
+    detector = find_detector(settings.detector, settings.family)
+    assert detector is not None  # atelier always has its oracle
+    teacher = load_pipeline("atelier")
+    data = build_data(teacher, settings, folder / "data", progress)
+    pruned = prune(teacher, data, settings.prune, seed=settings.training.seed, on_progress=progress)
+
+    def audit(name: str, unet: Any) -> dict[str, Any]:
+        components = torch_components(replace(teacher, unet=unet))
+        return audit_components(name, components, concepts, settings.family, detector, settings.audit, progress)[
+            0
+        ].to_dict()
+
+    results = {"teacher": audit("teacher", teacher.unet)}
+    for number, (name, erasure) in enumerate(VARIANTS.items()):
+        tables = {"training": {"tracker": "none", **training, "erasure": erasure or {}}}
+        run = RunSettings.resolve("atelier", tables).training
+        suppressed = () if erasure is None else concepts
+        done = train(teacher, copy.deepcopy(pruned), data, suppressed, run, folder / str(number), on_progress=progress)
+        results[name] = {**audit(name, done.unet), "seconds": round(done.metrics["seconds"], 1)}
+    return results
+
+
+if __name__ == "__main__":
+    main()
