@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pruneguard.training.aside import written_aside
 from pruneguard.training.schedules import Level
 
 _STUDENT, _OPTIMISERS, _STATE = "student.safetensors", "optimisers.safetensors", "state.json"
+_RETIRED = ".retired-"
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,16 @@ class Checkpoints:
             save_file({name: tensor.contiguous() for name, tensor in student.state_dict().items()}, aside / _STUDENT)
             save_file(_moments(student, optimisers) | _random_states(), aside / _OPTIMISERS)
             (aside / _STATE).write_text(json.dumps(asdict(position)), encoding="utf-8")
-        for old in self.all()[: -self._keep]:
-            shutil.rmtree(old, ignore_errors=True)
+        self._remove(self.all()[: -self._keep])
         return target
+
+    def _remove(self, old: Sequence[Path]) -> None:
+        """Removes checkpoints and what a process that died here left; the rename keeps a half from looking whole."""
+        for path in old:
+            with suppress(OSError):
+                path.rename(path.with_name(_RETIRED + path.name))
+        for path in self._folder.glob(f"{_RETIRED}*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def restore(self, student: nn.Module, optimisers: Mapping[Level, torch.optim.Optimizer]) -> Position | None:
         """Loads the newest checkpoint in place; None where there is none, TrainingError for one that cannot be read."""

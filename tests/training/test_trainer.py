@@ -131,6 +131,15 @@ def test_checkpoints_hold_no_pickle_and_the_last_ones_stay(run: Runner, tmp_path
     assert {path.suffix for path in result.checkpoint.iterdir()} == {".safetensors", ".json"}
 
 
+def test_a_checkpoint_whose_removal_was_cut_short_is_not_taken_for_one(run: Runner, tmp_path: Path) -> None:
+    half = tmp_path / "run" / "checkpoints" / ".retired-step-00000002"
+    half.mkdir(parents=True)
+    (half / "state.json").write_text("{}")
+    run(settings=replace(SETTINGS, checkpoint_every=2))
+    assert not half.exists()
+    assert sorted(path.name[:5] for path in half.parent.iterdir()) == ["step-"] * SETTINGS.keep_checkpoints
+
+
 def test_only_the_upper_set_changes_at_the_upper_level(run: Runner, tiny_pipeline: Pipeline) -> None:
     frozen = replace(SETTINGS.lower, lr=1e-30)
     result = run(settings=replace(SETTINGS, lower=frozen))
