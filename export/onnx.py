@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import os
 import shutil
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pruneguard.errors import ExportError
 from pruneguard.staging import NO_SPACE, locked, open_staging, swap_in, sync_tree
+from pruneguard.versions import versions
 
 from .components import components_of
 from .graph import check_opset, write_graph
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pruneguard.models import Pipeline
 
 Progress = Callable[[str, int, int], None]
-PACKAGES = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime")
+PACKAGES = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def write_onnx(
         seconds={name: round(value, 3) for name, value in seconds.items()},
         nodes=nodes,
         parity=report.to_dict(),
-        versions={name: importlib.metadata.version(name) for name in PACKAGES},
+        versions=versions(PACKAGES),
     )
 
 

@@ -1,4 +1,4 @@
-"""Folders written aside and put in place in one step: after a crash there is the old one or the new one, never half.
+"""Folders and files written aside and put in place in one step: after a crash there is the old or the new, never half.
 
 The staging folder is a hidden sibling of the target, so that the last step is a rename within one file system. Its
 writer holds an flock on it; a sibling that nobody holds was left by a process that died: the next writer removes it.
@@ -70,6 +70,29 @@ def swap_in(staging: Path, target: Path) -> None:
             raise
     sync_folder(target.parent)
     shutil.rmtree(retired, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def file_aside(path: Path) -> Iterator[Path]:
+    """Where to write a file of the name of `path`, which it replaces when the block ends well; otherwise it vanishes.
+
+    It lies in a hidden folder beside `path`, so that an ending chosen by `path` is kept and two writers do not meet;
+    one that was killed is cleaned up after by the next. Missing folders above `path` are made.
+    Raises OSError, also where something that is not a file stands at `path`.
+    """
+    target = path.absolute()
+    if target.exists() and not target.is_file():  # a rename would replace a device or a pipe
+        raise FileExistsError(errno.EEXIST, "it exists and is not a file", str(path))
+    folder, descriptor = open_staging(target)
+    try:
+        aside = folder / target.name
+        yield aside
+        _sync(aside, os.O_RDONLY | os.O_NOFOLLOW)
+        aside.replace(target)
+        sync_folder(target.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
 def recover(target: Path) -> None:

@@ -130,3 +130,54 @@ def test_a_full_disk_is_said_in_one_line_and_loses_nothing(tmp_path: Path) -> No
     assert Bundle.open(old.path).digest == old.digest
     old.verify()
     assert leftovers(old.path) == []
+
+
+# --- single files ---
+
+
+def test_a_file_takes_its_place_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "report.html"
+    for text in ("first", "second"):
+        with staging.file_aside(path) as aside:
+            aside.write_text(text)
+            assert aside.name == "report.html"
+            assert not path.exists() or path.read_text() == "first"
+        assert path.read_text() == text
+    assert leftovers(path) == []
+    (tmp_path / "plain").write_text("")
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), staging.file_aside(path) as aside:
+        aside.write_text("half")
+        raise RuntimeError
+    with pytest.raises(FileNotFoundError), staging.file_aside(path):
+        pass
+    assert path.read_text() == "old"
+    assert leftovers(path) == []
+
+
+def test_two_writers_of_one_file_do_not_mix_and_a_dead_one_is_cleaned_up(tmp_path: Path) -> None:
+    path, dead = tmp_path / "image.png", tmp_path / ".image.png.staging-dead"
+    dead.mkdir()
+    (dead / "image.png").write_text("half")
+    with staging.file_aside(path) as slow:
+        slow.write_text("slow, first ")
+        with staging.file_aside(path) as fast:
+            fast.write_text("fast")
+        assert path.read_text() == "fast"
+        with slow.open("a") as file:
+            file.write("and last")
+    assert path.read_text() == "slow, first and last"
+    assert leftovers(path) == []
+
+
+def test_only_a_file_is_replaced(tmp_path: Path) -> None:
+    for path in (tmp_path, Path("/dev/null")):
+        with pytest.raises(FileExistsError, match="not a file"), staging.file_aside(path) as aside:
+            aside.write_text("x")
+    assert not Path("/dev/null").is_file()
+    assert leftovers(tmp_path / "x") == []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pruneguard.errors import ConfigError
+from pruneguard.staging import file_aside
 
 
 @click.command("generate")
@@ -71,14 +71,10 @@ def _format(out: Path) -> str:
 
 
 def _save(image: Any, out: Path, kind: str) -> None:
-    """Writes aside and renames: a picture that was there before stays until the new one is whole."""
-    aside = out.with_name(f".{out.name}.part")
+    """Writes the picture whole, or leaves the one that was there before. Raises ConfigError."""
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        image.save(aside, format=kind)
-        aside.replace(out)
+        with file_aside(out) as aside:
+            image.save(aside, format=kind)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
         reason = error.strerror or error
         raise ConfigError(f"--out {out} cannot be written ({reason}); free space or choose another folder") from error

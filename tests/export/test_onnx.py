@@ -72,7 +72,7 @@ def test_the_record_tells_what_was_made_and_measured(exported: Any) -> None:
     record = json.loads(json.dumps(exported.record.to_dict(), allow_nan=False))
     assert record["opset"] == 20
     assert set(record["seconds"]) == {"text_encoder", "unet", "vae_decoder", "parity"}
-    assert set(record["versions"]) == {"torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime"}
+    assert {"torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime"} <= record["versions"].keys()
     parity = record["parity"]
     assert all(parity["components"][name]["max_abs"] < 1e-4 for name in record["nodes"])
     cases = [case["case"] for case in parity["cases"] if case["component"] == "unet"]
