@@ -20,6 +20,7 @@ from pruneguard.training.aside import written_aside
 from pruneguard.training.schedules import Level
 
 _STUDENT, _OPTIMISERS, _STATE = "student.safetensors", "optimisers.safetensors", "state.json"
+_FILES = (_STUDENT, _OPTIMISERS, _STATE)
 _RETIRED = ".retired-"
 
 
@@ -42,7 +43,7 @@ class Checkpoints:
 
     def all(self) -> list[Path]:
         """Whole checkpoints, oldest first."""
-        return sorted(path for path in self._folder.glob("step-*") if (path / _STATE).is_file())
+        return sorted(path for path in self._folder.glob("step-*") if all((path / name).is_file() for name in _FILES))
 
     def described(self) -> str:
         """What an error says about where a run can go on from."""
@@ -61,11 +62,13 @@ class Checkpoints:
 
     def _remove(self, old: Sequence[Path]) -> None:
         """Removes checkpoints and what a process that died here left; the rename keeps a half from looking whole."""
+        for left in self._folder.glob(f"{_RETIRED}*"):
+            shutil.rmtree(left, ignore_errors=True)
         for path in old:
+            retired = path.with_name(_RETIRED + path.name)
             with suppress(OSError):
-                path.rename(path.with_name(_RETIRED + path.name))
-        for path in self._folder.glob(f"{_RETIRED}*"):
-            shutil.rmtree(path, ignore_errors=True)
+                path.rename(retired)
+            shutil.rmtree(retired, ignore_errors=True)
 
     def restore(self, student: nn.Module, optimisers: Mapping[Level, torch.optim.Optimizer]) -> Position | None:
         """Loads the newest checkpoint in place; None where there is none, TrainingError for one that cannot be read."""

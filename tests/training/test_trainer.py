@@ -132,12 +132,17 @@ def test_checkpoints_hold_no_pickle_and_the_last_ones_stay(run: Runner, tmp_path
 
 
 def test_a_checkpoint_whose_removal_was_cut_short_is_not_taken_for_one(run: Runner, tmp_path: Path) -> None:
-    half = tmp_path / "run" / "checkpoints" / ".retired-step-00000002"
-    half.mkdir(parents=True)
-    (half / "state.json").write_text("{}")
-    run(settings=replace(SETTINGS, checkpoint_every=2))
-    assert not half.exists()
-    assert sorted(path.name[:5] for path in half.parent.iterdir()) == ["step-"] * SETTINGS.keep_checkpoints
+    folder = tmp_path / "run" / "checkpoints"
+    hidden = folder / ".retired-step-00000002"
+    for half in (hidden, folder / "step-00000008"):  # the second had no time to be hidden
+        half.mkdir(parents=True)
+        (half / "state.json").write_text("{}")
+    seen: list[Advance] = []
+    result = run(settings=replace(SETTINGS, checkpoint_every=2), on_progress=seen.append)
+    assert [advance.done for advance in seen if advance.phase == "train"] == list(range(1, 11))
+    assert not hidden.exists()
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000008", "step-00000010"]
+    assert result.checkpoint.name == "step-00000010"
 
 
 def test_only_the_upper_set_changes_at_the_upper_level(run: Runner, tiny_pipeline: Pipeline) -> None:
