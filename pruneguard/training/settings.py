@@ -199,8 +199,8 @@ def stable_diffusion() -> TrainSettings:
 def atelier() -> TrainSettings:
     """For the embedded model: minutes on two cores.
 
-    Anchor mapping keeps colours and objects where ESD changes them. At guidance 7.5 the unconditional prediction's error
-    counts most, and in 150 steps a tenth of the rows would teach it little: hence the larger caption dropout.
+    Anchor mapping keeps colours and objects where ESD changes them. At guidance 7.5 the unconditional prediction's
+    error counts most, and in 150 steps a tenth of the rows would teach it little: hence the larger caption dropout.
     """
     return TrainSettings(
         steps=150,
