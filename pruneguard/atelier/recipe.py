@@ -356,7 +356,7 @@ def latents(obj: dict[str, Any], size: int) -> None:
 @click.option("--miscaptioned", default=0.5, show_default=True, help="Share of wrong captions without noise.")
 @click.option("--start", type=click.Path(path_type=Path), help="A pipeline folder to begin with.")
 @click.pass_obj
-def denoiser(obj: dict[str, Any], **options: Any) -> None:
+def denoiser(obj: dict[str, Any], /, **options: Any) -> None:
     """Train UNet and text encoder."""
     train_denoiser(obj["out"], seed=obj["seed"], **options)
 
