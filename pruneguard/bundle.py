@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pruneguard.errors import BundleError, LineageError
+from pruneguard.errors import BundleError, ConfigError, LineageError
 from pruneguard.manifest import (
     FORMAT,
     LIMIT,
@@ -86,8 +87,14 @@ class Bundle:
     digest: str
 
     @classmethod
-    def open(cls, path: Path | str) -> Bundle:
-        """Reads and checks the manifest, not yet the files. Raises BundleError."""
+    def open(cls, path: Path | str, *, digest: str | None = None) -> Bundle:
+        """Reads and checks the manifest, not yet the files.
+
+        `digest` is the expected SHA-256 of the manifest, 64 hexadecimal digits. Raises BundleError, LineageError for
+        another digest, and ConfigError for what is none.
+        """
+        if digest is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
+            raise ConfigError(f"a digest has 64 hexadecimal digits, not {digest!r}; `pruneguard verify` prints it")
         folder = Path(path).absolute()
         if not folder.exists() and siblings(folder, "retired"):
             with contextlib.suppress(OSError), locked(folder.parent):
@@ -101,7 +108,10 @@ class Bundle:
             ) from error
         except OSError as error:
             raise BundleError(f"{source} cannot be read ({error.strerror}); check its permissions") from error
-        return cls(folder, parse_manifest(data, str(source)), hashlib.sha256(data).hexdigest())
+        found = hashlib.sha256(data).hexdigest()
+        if digest is not None and digest.lower() != found:
+            raise LineageError(f"{folder} has digest {found}, not the expected {digest}; get the right bundle")
+        return cls(folder, parse_manifest(data, str(source)), found)
 
     def file(self, relative: str) -> Path:
         """The path of a file of this bundle. Raises BundleError for a path that leads out, also through a link."""
@@ -152,19 +162,24 @@ class Bundle:
         audits = {audit.concept: audit for audit in self.manifest.audits if audit.subject == subject}
         weights = self.weights(subject)
         if not weights:
-            raise LineageError(f"{self.path} holds nothing under {subject}/; run the stage that makes it")
+            stage = "pruneguard export --onnx" if subject == "onnx" else "pruneguard train"
+            raise LineageError(f"{self.path} holds nothing under {subject}/; run `{stage}` for it first")
         for concept in dict.fromkeys([*self.manifest.policy_concepts, *concepts]):
             audit = audits.get(concept)
+            remedy = f"run `pruneguard audit --subject {subject}` on this bundle"
             if audit is None:
                 reason = "was never audited"
+                if concept not in self.manifest.policy_concepts:
+                    remedy = f"suppress it with `pruneguard train --concepts {concept}` and export that"
             elif not audit.passed or audit.target_rate > self.manifest.policy_limit:
                 limit = self.manifest.policy_limit
                 reason = f"failed its audit ({audit.target_rate:.1%} drawn, limit {limit:.1%})"
+                remedy = "train it again with more --steps and export that; no option serves it as it is"
             elif not weights.items() <= audit.digests.items() or not self._holds(audit):
                 reason = "was audited on other files than these"
             else:
                 continue
-            raise LineageError(f"{self.path}: {concept!r} {reason} ({subject}); run `pruneguard audit` on this bundle")
+            raise LineageError(f"{self.path / subject}: {concept!r} {reason}; {remedy}")
 
     def _holds(self, audit: Audit) -> bool:
         files = self.manifest.files

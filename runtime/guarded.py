@@ -16,8 +16,8 @@ from pruneguard.errors import ConfigError, LineageError, RequestError
 from .engines import Components
 from .guards import Guard, MinorsGuard, Verdict, check_images, check_prompts
 from .onnx_engine import onnx_components
-from .request import MAX_SEED, make_request
-from .sampler import Guidance, IsCancelled, OnStep, decode_latents, latent_batches
+from .request import MAX_BATCH, MAX_SEED, Guidance, make_request
+from .sampler import IsCancelled, OnStep, decode_latents, latent_batches
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -41,10 +41,13 @@ class GuardedSampler:
     """Draws what its guards allow. It keeps no state of a request: threads may share one sampler.
 
     `guards` come after MinorsGuard, which is always on. A negative prompt says what not to draw and is not checked,
-    but where the guidance scale is below 1: there it says what to draw.
+    but where the guidance scale is below 1: there it says what to draw. Audits are `from_bundle`'s concern: whoever
+    gives `components` vouches for them. Raises ConfigError for a wrong `batch_size`, the images drawn together.
     """
 
     def __init__(self, components: Components, *, guards: Sequence[Guard] = (), batch_size: int = 4) -> None:
+        if type(batch_size) is not int or not 1 <= batch_size <= MAX_BATCH:
+            raise ConfigError(f"batch_size must be a whole number from 1 to {MAX_BATCH}, not {batch_size!r}")
         self.components = components
         self.guards: tuple[Guard, ...] = (MinorsGuard(), *guards)
         self._batch_size = batch_size
@@ -55,6 +58,7 @@ class GuardedSampler:
         path: Path | str,
         *,
         policy: Sequence[str] | None = None,
+        allow_unaudited: bool = False,
         threads: int | None = None,
         guards: Sequence[Guard] = (),
         providers: Sequence[str] = ("CPUExecutionProvider",),
@@ -63,19 +67,22 @@ class GuardedSampler:
     ) -> GuardedSampler:
         """Opens a bundle, verifies every file, requires its audits, and loads its ONNX engines.
 
-        `policy` names concepts whose suppression the caller requires beside those of the bundle's own policy. `digest`
-        is the expected SHA-256 of `bundle.json`, which pins all the rest. `threads` is for each engine's operators.
-        Raises BundleError, LineageError and ConfigError.
+        `policy` names concepts whose suppression the caller requires beside those of the bundle's own policy. Where
+        neither names one nothing was audited, and `allow_unaudited` is the consent to serve that; it excuses no audit
+        that is asked for. `digest` is the expected SHA-256 of `bundle.json`, which pins all the rest. `threads` is for
+        each engine's operators. Raises BundleError, LineageError and ConfigError.
         """
         if isinstance(policy, str):
             raise ConfigError("policy must be a list of concept names")
-        bundle = Bundle.open(path)
-        if digest is not None and digest != bundle.digest:
-            raise LineageError(
-                f"{bundle.path} has digest {bundle.digest}, not the expected {digest}; get the right bundle"
-            )
+        bundle = Bundle.open(path, digest=digest)
         seal = bundle.verify()
-        bundle.require_audits("onnx", policy or ())
+        required = tuple(policy or ())
+        bundle.require_audits("onnx", required)
+        if not (allow_unaudited or bundle.manifest.policy_concepts or required):
+            raise LineageError(
+                f"{bundle.path}: its policy names no concept, so nothing was audited; suppress some with `pruneguard"
+                " train --concepts …`, or accept that with allow_unaudited=True (generate --allow-unaudited)"
+            )
         components = onnx_components(bundle, threads=threads, providers=providers)
         seal.check()
         return cls(components, guards=guards, batch_size=batch_size)
@@ -111,12 +118,14 @@ class GuardedSampler:
             negative_prompt=negative_prompt,
             height=height,
             width=width,
+            batch_size=self._batch_size,
+            cfg=cfg,
         )
         said = check_prompts(self.guards, request.prompts)
         drawn = [text for text, scale in zip(request.negatives, request.guidance, strict=True) if scale < 1]
         check_prompts(self.guards, drawn)
         truncated = self.components.tokenizer(request.prompts).truncated
-        batches = latent_batches(self.components, request, self._batch_size, cfg, on_step, cancelled)
+        batches = latent_batches(self.components, request, on_step, cancelled)
         pixels = np.concatenate([decode_latents(self.components, latents, cancelled) for latents in batches])
         seen = check_images(self.guards, list(pixels))
         return Result(

@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pruneguard.errors import RequestError
 
@@ -16,12 +16,18 @@ from .pndm import MAX_STEPS
 MAX_SEED = 2**63 - 1
 MAX_GUIDANCE = 30.0
 MAX_PROMPT = 2000
+MAX_BATCH = 2**16
 LATENT_MULTIPLE = 8
+
+Guidance = Literal["batched", "sequential"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A checked request; one entry for each image in `prompts`, `seeds`, `guidance` and `negatives`."""
+    """A checked request; one entry for each image in `prompts`, `seeds`, `guidance` and `negatives`.
+
+    It is drawn `batch_size` images at a time, with classifier-free guidance as `cfg` says.
+    """
 
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -29,6 +35,8 @@ class Request:
     guidance: tuple[float, ...]
     steps: int
     latent_shape: tuple[int, int, int]
+    batch_size: int
+    cfg: Guidance
 
 
 def make_request(
@@ -41,6 +49,8 @@ def make_request(
     negative_prompt: str | Sequence[str] = "",
     height: int | None = None,
     width: int | None = None,
+    batch_size: int = 8,
+    cfg: Guidance = "batched",
 ) -> Request:
     """Checks all of a request; None stands for the settings' value. Raises RequestError naming the wrong option."""
     if isinstance(prompts, str) or not len(prompts):
@@ -60,7 +70,16 @@ def make_request(
         guidance=tuple(_guidance(entry) for entry in _rows("guidance_scale", guidance, len(prompts))),
         steps=steps,
         latent_shape=(settings.latent_channels, sides[0], sides[1]),
+        batch_size=_whole("batch_size", batch_size, 1, MAX_BATCH),
+        cfg=check_cfg(cfg),
     )
+
+
+def check_cfg(cfg: Guidance) -> Guidance:
+    """`cfg` itself. Raises RequestError for none of the two."""
+    if cfg not in get_args(Guidance):
+        raise RequestError(f"cfg must be 'batched' or 'sequential', not {cfg!r}")
+    return cfg
 
 
 def _rows(name: str, value: Any, count: int) -> list[Any]:
@@ -83,7 +102,10 @@ def _whole(name: str, value: object, low: int, high: int) -> int:
 
 
 def _guidance(value: object) -> float:
-    number = math.nan if isinstance(value, (bool, str)) else float(value)  # type: ignore[arg-type]
+    try:
+        number = math.nan if isinstance(value, (bool, str)) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
     if not 0 <= number <= MAX_GUIDANCE:
         raise RequestError(f"guidance_scale must be a number from 0 to {MAX_GUIDANCE:g}, not {value!r}")
     return number

@@ -6,7 +6,7 @@ Audits, training data and benchmarks draw here; requests of people go through `G
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,8 @@ from pruneguard.errors import Cancelled, RequestError
 from .engines import Components, Engine, EngineError, run_finite
 from .noise import draw_noise
 from .pndm import Array, PndmState, Schedule, make_schedule, pndm_step
-from .request import Request, make_request
+from .request import Guidance, Request, check_cfg, make_request
 
-Guidance = Literal["batched", "sequential"]
 OnStep = Callable[[int, int, int], None]
 IsCancelled = Callable[[], bool]
 
@@ -42,8 +41,7 @@ def denoise(
     `on_step(index, total, timestep)` comes after each UNet step, `cancelled()` is asked before it.
     Raises Cancelled, EngineError and RequestError.
     """
-    if cfg not in ("batched", "sequential"):
-        raise RequestError(f"cfg must be 'batched' or 'sequential', not {cfg!r}")
+    check_cfg(cfg)
     scale = np.broadcast_to(np.asarray(guidance_scale, dtype=np.float32), (len(latents),)).reshape(-1, 1, 1, 1)
     predict = _make_predictor(unet, cond, uncond, scale, cfg)
     sample, state = np.array(latents, dtype=np.float32), PndmState()
@@ -80,8 +78,10 @@ def draw(
         negative_prompt=negative_prompt,
         height=height,
         width=width,
+        batch_size=batch_size,
+        cfg=cfg,
     )
-    batches = latent_batches(components, request, batch_size, cfg, on_step, cancelled)
+    batches = latent_batches(components, request, on_step, cancelled)
     return np.concatenate([decode_latents(components, latents, cancelled) for latents in batches])
 
 
@@ -113,23 +113,18 @@ def draw_latents(
         negative_prompt=negative_prompt,
         height=height,
         width=width,
+        batch_size=batch_size,
+        cfg=cfg,
     )
-    return np.concatenate(list(latent_batches(components, request, batch_size, cfg, on_step, cancelled)))
+    return np.concatenate(list(latent_batches(components, request, on_step, cancelled)))
 
 
 def latent_batches(
-    components: Components,
-    request: Request,
-    batch_size: int,
-    cfg: Guidance,
-    on_step: OnStep | None,
-    cancelled: IsCancelled | None,
+    components: Components, request: Request, on_step: OnStep | None, cancelled: IsCancelled | None
 ) -> Iterator[Array]:
-    """The latents of a checked request, one batch after another."""
-    if type(batch_size) is not int or batch_size < 1:
-        raise RequestError(f"batch_size must be a whole number from 1, not {batch_size!r}")
+    """The latents of a checked request, one batch after another. Raises Cancelled and EngineError."""
     schedule = make_schedule(components.sampler.scheduler, request.steps)
-    starts = range(0, len(request.prompts), batch_size)
+    starts = range(0, len(request.prompts), request.batch_size)
     calls = len(schedule.timesteps)
 
     def report(batch: int) -> OnStep | None:
@@ -138,7 +133,7 @@ def latent_batches(
         return lambda index, _, timestep: on_step(batch * calls + index, len(starts) * calls, timestep)
 
     for batch, start in enumerate(starts):
-        rows = slice(start, start + batch_size)
+        rows = slice(start, start + request.batch_size)
         guided = any(scale != 1 for scale in request.guidance[rows])
         _stop_if(cancelled)
         yield denoise(
@@ -148,7 +143,7 @@ def latent_batches(
             encode_prompts(components, request.negatives[rows]) if guided else None,
             schedule,
             request.guidance[rows],
-            cfg=cfg,
+            cfg=request.cfg,
             on_step=report(batch),
             cancelled=cancelled,
         )

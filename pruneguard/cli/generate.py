@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from pruneguard.cli.options import BUNDLE
 from pruneguard.errors import ConfigError
 from pruneguard.staging import file_aside
 
 
 @click.command("generate")
 @click.argument("prompt")
-@click.option("--bundle", type=click.Path(path_type=Path), default=Path("pruneguard-out"), show_default=True)
+@click.option("--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("image.png"), show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), help="The picture's seed; random and printed when left out.")
 @click.option("--steps", type=click.IntRange(1, 100), help="Sampling steps; the bundle's own when left out.")
@@ -22,6 +23,8 @@ from pruneguard.staging import file_aside
 @click.option("--height", type=int, help="Pixels; the model's own when left out.")
 @click.option("--width", type=int, help="Pixels; the model's own when left out.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine.")
+@click.option("--digest", metavar="SHA256", help="Draw only with this very bundle; `pruneguard verify` prints it.")
+@click.option("--allow-unaudited", is_flag=True, help="Draw with a bundle whose policy names no concept.")
 def command(
     prompt: str,
     bundle: Path,
@@ -33,6 +36,8 @@ def command(
     height: int | None,
     width: int | None,
     threads: int | None,
+    digest: str | None,
+    allow_unaudited: bool,
 ) -> None:
     """Draw PROMPT with the engines of a bundle, behind its guards."""
     from rich.progress import Progress
@@ -40,7 +45,7 @@ def command(
     from pruneguard.runtime import GuardedSampler
 
     kind = _format(out)
-    sampler = GuardedSampler.from_bundle(bundle, threads=threads)
+    sampler = GuardedSampler.from_bundle(bundle, threads=threads, digest=digest, allow_unaudited=allow_unaudited)
     with Progress(transient=True) as progress:
         task = progress.add_task("drawing")
         result = sampler(

@@ -6,37 +6,58 @@ from pathlib import Path
 
 import click
 
+from pruneguard.cli.options import BUNDLE
+
 
 @click.command("verify")
-@click.argument("bundle", type=click.Path(path_type=Path), default=Path("pruneguard-out"))
-def command(bundle: Path) -> None:
-    """Check that BUNDLE is what its stages wrote: every file, every digest, every audit its policy asks for."""
+@click.argument("bundle", type=click.Path(path_type=Path), default=BUNDLE)
+@click.option("--digest", metavar="SHA256", help="The digest that it must have.")
+def command(bundle: Path, digest: str | None) -> None:
+    """Check that BUNDLE is what its stages wrote: every file, every digest, every audit its policy asks for.
+
+    The digest that it prints pins the bundle: `pruneguard generate --digest` takes no other.
+    """
     from rich.console import Console
     from rich.table import Table
 
     from pruneguard.bundle import Bundle
 
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle, digest=digest)
     opened.verify()
-    console = Console()
     manifest = opened.manifest
-    console.print(f"[green]✓[/] {len(manifest.files)} files match {bundle / 'bundle.json'}, digest {opened.digest}")
-    table = Table("stage", "settings", "measured", title="lineage")
+    click.echo(f"{_tick()} {len(manifest.files)} files match {bundle / 'bundle.json'}")
+    click.echo(f"digest {opened.digest}")
+    console = Console()
+    lineage = Table("stage", "settings", "measured", title="lineage")
     for stage in manifest.stages:
-        table.add_row(stage.name, _brief(stage.settings), _brief(stage.metrics))
-    console.print(table)
+        lineage.add_row(_shown(stage.name), _brief(stage.settings), _brief(stage.metrics))
+    console.print(lineage)
     audits = Table("concept", "subject", "target rate", "limit", "passed", title="audits")
     for audit in manifest.audits:
         audits.add_row(
-            audit.concept, audit.subject, f"{audit.target_rate:.1%}", f"{audit.limit:.0%}", str(audit.passed)
+            _shown(audit.concept), audit.subject, f"{audit.target_rate:.1%}", f"{audit.limit:.0%}", str(audit.passed)
         )
     console.print(audits)
-    subject = "onnx" if any(name.startswith("onnx/") for name in manifest.files) else "model"
+    subject = "onnx" if opened.weights("onnx") else "model"
     opened.require_audits(subject)
-    console.print(
-        f"[green]✓[/] audited on its {subject} for: {', '.join(manifest.policy.get('concepts', [])) or 'nothing'}"
-    )
+    if concepts := ", ".join(map(repr, manifest.policy_concepts)):
+        click.echo(f"{_tick()} audited on its {subject} for: {concepts}")
+    else:
+        click.echo("note: its policy names no concept, so nothing was audited; the runtime serves it only on consent")
+
+
+def _tick() -> str:
+    return click.style("✓", fg="green")
 
 
 def _brief(values: dict[str, object]) -> str:
-    return "  ".join(f"{key}={value}" for key, value in values.items() if isinstance(value, int | float | str))
+    return "  ".join(
+        f"{_shown(key)}={_shown(str(value))}" for key, value in values.items() if isinstance(value, int | float | str)
+    )
+
+
+def _shown(text: str) -> str:
+    """A text of the manifest as it is: neither rich's markup nor the terminal's control codes in it take effect."""
+    from rich.markup import escape
+
+    return escape("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pruneguard.bundle import Audit, Stage, write_bundle
 from pruneguard.cli import run
 
 Fails = Callable[..., str]
@@ -148,12 +149,13 @@ def test_a_wrong_request_is_named(
     monkeypatch.chdir(tmp_path)
     before = digests(tmp_path)
     usage = 2 if expected.startswith(("Invalid", "'.xyz")) else 1
-    assert expected in fails("generate", "a red star", "--bundle", bundle, *options, code=usage)
+    assert expected in fails("generate", "a red star", "--bundle", bundle, "--allow-unaudited", *options, code=usage)
     assert digests(tmp_path) == before
 
 
 def test_a_refused_prompt_is_an_error_and_no_picture(fails: Fails, bundle: Path, tmp_path: Path) -> None:
-    said = fails("generate", "a bare mannequin, a child", "--bundle", bundle, "--out", tmp_path / "image.png")
+    out = ("--out", tmp_path / "image.png")
+    said = fails("generate", "a bare mannequin, a child", "--bundle", bundle, "--allow-unaudited", *out)
     assert said.endswith("[content_policy_violation]")
     assert not (tmp_path / "image.png").exists()
 
@@ -208,7 +210,7 @@ def _link(path: Path) -> None:
 
 COMMANDS = {
     "verify": ("verify", "{bundle}"),
-    "generate": ("generate", "a red star", "--bundle", "{bundle}", "--out", "{bundle}.png"),
+    "generate": ("generate", "a red star", "--bundle", "{bundle}", "--out", "{bundle}.png", "--allow-unaudited"),
     "export": ("export", "--onnx", "--bundle", "{bundle}"),
     "audit": ("audit", "--bundle", "{bundle}", "--subject", "model"),
 }
@@ -267,14 +269,67 @@ def test_a_manifest_that_is_broken_is_refused(
     assert digests(bundle) == before
 
 
-def test_an_unaudited_concept_is_refused(fails: Fails, bundle: Path) -> None:
-    from pruneguard.bundle import write_bundle
-
+def test_a_concept_without_its_audit_is_refused_whatever_the_consent(fails: Fails, bundle: Path) -> None:
     with write_bundle(bundle, base=bundle) as draft:
         draft.update(policy={"concepts": ["hatching"]})
     for command in ("verify", "generate"):
         said = fails(*_command(command, bundle))
-        assert "'hatching' was never audited (onnx); run `pruneguard audit` on this bundle" in said
+        remedy = "run `pruneguard audit --subject onnx` on this bundle"
+        assert said == f"{bundle}/onnx: 'hatching' was never audited; {remedy} [lineage_broken]"
+
+
+def test_an_engine_that_failed_its_audit_is_refused_whatever_the_consent(fails: Fails, bundle: Path) -> None:
+    with write_bundle(bundle, base=bundle) as draft:
+        draft.update(policy={"concepts": ["mosaic"]})
+        draft.add_audit(Audit("mosaic", "onnx", 0.375, 0.05, False, {}, 8, draft.weights("onnx")))
+    for command in ("verify", "generate"):
+        assert fails(*_command(command, bundle)) == (
+            f"{bundle}/onnx: 'mosaic' failed its audit (37.5% drawn, limit 5.0%); train it again with more --steps and"
+            " export that; no option serves it as it is [lineage_broken]"
+        )
+
+
+def test_a_bundle_that_nothing_was_audited_of_is_drawn_with_on_consent_only(
+    fails: Fails, bundle: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = _command("generate", bundle)
+    arguments.remove("--allow-unaudited")
+    said = fails(*arguments)
+    assert "its policy names no concept, so nothing was audited; suppress some with `pruneguard train" in said
+    assert "generate --allow-unaudited" in said
+    assert not Path(f"{bundle}.png").exists()
+    assert run(_command("verify", bundle)) == 0
+    assert "nothing was audited" in capfd.readouterr().out
+
+
+def test_a_bundle_without_engines_says_how_to_get_them(fails: Fails, bundle: Path) -> None:
+    with write_bundle(bundle, base=bundle) as draft:
+        shutil.rmtree(draft.folder / "onnx")
+    said = fails(*_command("generate", bundle))
+    assert said.startswith(f"{bundle} holds nothing under onnx/; run `pruneguard export --onnx` for it first")
+
+
+@pytest.mark.parametrize("command", ["verify", "generate"])
+def test_a_digest_pins_the_bundle(fails: Fails, bundle: Path, capfd: pytest.CaptureFixture[str], command: str) -> None:
+    assert run(["verify", str(bundle)]) == 0
+    digest = hashlib.sha256((bundle / "bundle.json").read_bytes()).hexdigest()
+    assert f"digest {digest}" in capfd.readouterr().out.splitlines()
+    for same in (digest, digest.upper()):
+        assert run([*_command(command, bundle), "--digest", same]) == 0
+    assert "not the expected 0000" in fails(*_command(command, bundle), "--digest", "0" * 64)
+    for wrong in ("", digest[:-1]):
+        assert "a digest has 64 hexadecimal digits" in fails(*_command(command, bundle), "--digest", wrong)
+
+
+def test_verify_shows_what_a_manifest_says_and_obeys_none_of_it(
+    bundle: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with write_bundle(bundle, base=bundle) as draft:
+        draft.add_stage(Stage("[/red]\x1b[2J", settings={"[bold]": "[link=x]here[/link]"}))
+    assert run(["verify", str(bundle)]) == 0
+    shown = capfd.readouterr().out
+    assert "[/red]" in shown and "[bold]=[link=x]here" in shown
+    assert "\x1b[2J" not in shown
 
 
 # --- folders and disks ---
@@ -306,7 +361,8 @@ def test_a_folder_that_cannot_be_written_is_named(
 
 def test_a_picture_that_cannot_be_written(fails: Fails, bundle: Path, tmp_path: Path) -> None:
     for folder in _unwritable(tmp_path):
-        said = fails("generate", "a red star", "--bundle", bundle, "--out", folder / "image.png")
+        out = ("--out", folder / "image.png")
+        said = fails("generate", "a red star", "--bundle", bundle, "--allow-unaudited", *out)
         assert said.startswith(f"--out {folder / 'image.png'} cannot be written")
     assert (tmp_path / "file").read_text() == "kept"
 

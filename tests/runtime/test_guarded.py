@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
-from pruneguard.bundle import Bundle, sha256_file, write_bundle
+from pruneguard.bundle import Bundle, BundleDraft, sha256_file, write_bundle
 from pruneguard.errors import BundleError, Cancelled, ConfigError, GuardFailure, LineageError, RequestError
 from pruneguard.runtime import ConceptTermsGuard, GuardedSampler, GuardRefusal, Verdict, draw, onnx_components
 
@@ -117,10 +118,48 @@ def test_an_audit_of_another_engine_is_refused(tiny_bundle: Path, tiny: Any) -> 
 
 def test_a_stricter_policy_of_the_caller_counts(tiny_bundle: Path) -> None:
     GuardedSampler.from_bundle(tiny_bundle, policy=["hatching"])
-    with pytest.raises(LineageError, match="'nudity' was never audited"):
-        GuardedSampler.from_bundle(tiny_bundle, policy=["nudity"])
+    for consent in (False, True):
+        with pytest.raises(LineageError, match="'nudity' was never audited; suppress it with `pruneguard train"):
+            GuardedSampler.from_bundle(tiny_bundle, policy=["nudity"], allow_unaudited=consent)
     with pytest.raises(ConfigError, match="list of concept names"):
         GuardedSampler.from_bundle(tiny_bundle, policy="nudity")
+
+
+def test_what_was_not_audited_is_served_on_consent_only(make_bundle: Callable[..., Path], tiny: Any) -> None:
+    def change(draft: BundleDraft) -> None:
+        draft.update(policy={"concepts": []})
+        tiny.add_audit(draft)
+
+    path = make_bundle(change=change)
+    for policy in (None, ()):
+        with pytest.raises(LineageError, match=r"no concept, so nothing was audited; .* allow_unaudited=True"):
+            GuardedSampler.from_bundle(path, policy=policy)
+    sampler = GuardedSampler.from_bundle(path, allow_unaudited=True)
+    with pytest.raises(GuardRefusal, match="minors"):
+        sampler("a child")
+    assert GuardedSampler.from_bundle(path, policy=["hatching"])("red", seed=1).seeds == (1,)
+
+
+@pytest.mark.parametrize("rate", [None, 0.4])
+def test_consent_excuses_no_audit_that_the_policy_asks_for(
+    make_bundle: Callable[..., Path], tiny: Any, rate: float | None
+) -> None:
+    path = make_bundle(change=lambda draft: None if rate is None else tiny.add_audit(draft, rate=rate))
+    with pytest.raises(LineageError, match=r"'hatching' (was never audited|failed its audit)"):
+        GuardedSampler.from_bundle(path, allow_unaudited=True)
+
+
+def test_a_wrong_batch_size_or_cfg_is_said_before_anything_runs(tiny_bundle: Path) -> None:
+    for batch_size in (0, True, 2.0, 10**6):
+        with pytest.raises(ConfigError, match="batch_size must be a whole number from 1 to"):
+            GuardedSampler.from_bundle(tiny_bundle, batch_size=batch_size)  # type: ignore[arg-type]
+
+    def tokenizer(prompts: Sequence[str]) -> Any:
+        raise AssertionError("the request was not checked first")
+
+    parts = GuardedSampler.from_bundle(tiny_bundle).components
+    with pytest.raises(RequestError, match="cfg must be 'batched' or 'sequential', not 'both'"):
+        GuardedSampler(replace(parts, tokenizer=tokenizer))("red", cfg="both")  # type: ignore[arg-type]
 
 
 def test_a_digest_pins_the_bundle(tiny_bundle: Path) -> None:
@@ -129,6 +168,8 @@ def test_a_digest_pins_the_bundle(tiny_bundle: Path) -> None:
     GuardedSampler.from_bundle(tiny_bundle, digest=digest)
     with pytest.raises(LineageError, match="not the expected"):
         GuardedSampler.from_bundle(tiny_bundle, digest="0" * 64)
+    with pytest.raises(ConfigError, match="64 hexadecimal digits, not ''"):
+        GuardedSampler.from_bundle(tiny_bundle, digest="")
 
 
 def test_a_file_swapped_after_its_check_is_noticed(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,7 @@ def test_what_is_not_finite_never_becomes_an_image(parts: Components, component:
         ({"guidance_scale": 30.1}, "guidance_scale must be a number from 0 to 30"),
         ({"guidance_scale": float("nan")}, "guidance_scale must be"),
         ({"guidance_scale": "7.5"}, "guidance_scale must be"),
+        ({"guidance_scale": [1.0, None]}, "guidance_scale must be"),
         ({"guidance_scale": None}, None),
         ({"guidance_scale": [1.0]}, "guidance_scale has 1 entries"),
         ({"negative_prompt": 3}, "negative_prompt must be a text"),
@@ -202,8 +203,8 @@ def test_a_request_is_checked_before_any_engine_runs(
         return
     with pytest.raises(RequestError, match=message):
         draw_latents(parts, **request)
-    assert isinstance(parts.unet, Function)
-    assert parts.unet.calls == 0
+    assert isinstance(parts.unet, Function) and isinstance(parts.text_encoder, Function)
+    assert parts.unet.calls == parts.text_encoder.calls == 0
 
 
 def test_size_is_height_by_width(parts: Components) -> None:
