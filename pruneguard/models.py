@@ -6,7 +6,7 @@ import copy
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -128,9 +128,14 @@ class Pipeline:
         return torch.device(self.unet.device)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Pipeline:
-        """Moves the models, in place, and returns the pipeline."""
+        """Moves the models, in place, to `dtype` too where one is given, and returns the pipeline."""
         for model in (self.text_encoder, self.vae, self.unet):
-            model.to(device=device, dtype=dtype)
+            if dtype is None:
+                model.to(device=device)
+                continue
+            # diffusers warns of every cast that modules must stay in float32, also where it names none.
+            with nullcontext() if getattr(model, "_keep_in_fp32_modules", None) else quiet():
+                model.to(device=device, dtype=dtype)
         return self
 
     @torch.no_grad()

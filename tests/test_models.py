@@ -174,8 +174,10 @@ def test_text_is_padded_and_cut(pipeline: Pipeline) -> None:
     assert not states.requires_grad
 
 
-def test_moves_and_changes_precision(pipeline: Pipeline) -> None:
+def test_moves_and_changes_precision(pipeline: Pipeline, capfd: pytest.CaptureFixture[str]) -> None:
+    assert {model.dtype for model in (pipeline.to("cpu").unet, pipeline.vae)} == {torch.float32}
     assert pipeline.to("cpu", torch.float16) is pipeline
+    assert capfd.readouterr() == ("", "")
     assert {model.dtype for model in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.float16}
 
 
