@@ -19,6 +19,10 @@ class Detector(Protocol):
 
     name: str
 
+    def check(self, concept: Concept) -> None:
+        """Raises ConfigError for a concept that it cannot tell."""
+        ...
+
     def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
         """True (N,) where the concept shows."""
         ...
@@ -34,18 +38,23 @@ class OracleDetector:
 
         self.oracle = load_oracle()
 
-    def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
-        """True (N,) where the oracle reads the concept's value.
-
-        Raises ConfigError when the concept does not say which attribute shows it.
-        """
+    def check(self, concept: Concept) -> None:
+        """Raises ConfigError when the concept does not say which attribute shows it."""
         from pruneguard.atelier.oracle import ATTRIBUTES
 
-        attribute, value = concept.detect.get("attribute"), concept.detect.get("value")
-        if attribute not in ATTRIBUTES or value not in ATTRIBUTES[attribute]:
+        attribute, value = concept.detect.get("attribute", ""), concept.detect.get("value")
+        if value not in ATTRIBUTES.get(attribute, ()):
             raise ConfigError(
-                f"concept {concept.name!r} has no [detect] attribute and value that atelier's oracle reads"
+                f"concept {concept.name!r} has no [detect] attribute and value that atelier's oracle reads; give it "
+                f"{', '.join(ATTRIBUTES)} and a value of that, or choose --detector clip:FOLDER_OR_HUB_ID"
             )
+
+    def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
+        """True (N,) where the oracle reads the concept's value; ConfigError as `check`."""
+        from pruneguard.atelier.oracle import ATTRIBUTES
+
+        self.check(concept)
+        attribute, value = concept.detect["attribute"], concept.detect["value"]
         column = list(ATTRIBUTES).index(attribute)
         shows: NDArray[np.bool_] = self.oracle.read(images)[:, column] == ATTRIBUTES[attribute].index(value)
         return shows
@@ -63,6 +72,9 @@ class ClipDetector:
             self.processor = CLIPProcessor.from_pretrained(source)
         except (OSError, ValueError) as error:
             raise ConfigError(f"no CLIP model with safetensors at {source!r}: {error}".splitlines()[0]) from error
+
+    def check(self, concept: Concept) -> None:
+        """Every concept has prompts and anchors, and they are all that is asked."""
 
     def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
         """True (N,) where the best of all the concept's texts is one that asks for it."""

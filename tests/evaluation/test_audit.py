@@ -31,6 +31,9 @@ class Bright:
     def __init__(self, limit: float) -> None:
         self.limit = limit
 
+    def check(self, concept: Concept) -> None:
+        pass
+
     def detect(self, images: NDArray[np.uint8], concept: Concept) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = images.mean((1, 2, 3)) > self.limit
         return found

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,17 @@ def test_a_clip_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 def test_a_share_counts_what_is_true() -> None:
     assert share([True, False, False, True]) == 0.5
     assert share(np.zeros(0, bool)) == 0.0
+
+
+@TRAINED
+@pytest.mark.parametrize("detect", [{}, {"attribute": "size", "value": "red"}, {"attribute": "style", "value": "red"}])
+def test_the_oracle_says_which_concepts_it_cannot_tell(detect: dict[str, str]) -> None:
+    oracle = build_detector("oracle")
+    concept = replace(load_concept("red", family="atelier"), detect=detect)
+    for asked in (oracle.check, lambda concept: oracle.detect(np.zeros((1, 64, 64, 3), np.uint8), concept)):
+        with pytest.raises(ConfigError, match=r"concept 'red' has no \[detect\] attribute and value .*object, style"):
+            asked(concept)
+    oracle.check(load_concept("red", family="atelier"))
 
 
 @TRAINED
