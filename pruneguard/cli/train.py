@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pruneguard.cli.options import BUNDLE, Names, macs_line, model_options, tables_of
+
+if TYPE_CHECKING:
+    from pruneguard.bundle import Bundle
 
 
 @click.command("train")
@@ -44,11 +48,20 @@ def command(
         return
     from pruneguard.stages.train import run_folder, train_bundle
     from pruneguard.training import RichProgress
+    from pruneguard.training.processes import this_process
+    from pruneguard.training.progress import silent
 
-    if fresh:
+    process = this_process()
+    if fresh and process.is_main_process:  # the others look into the folder only when the main one has encoded the data
         shutil.rmtree(run_folder(out), ignore_errors=True)
-    with RichProgress() as progress:
+    with RichProgress() if process.is_main_process else nullcontext(silent) as progress:
         bundle, _, _ = train_bundle(settings, out, progress)
+    if process.is_main_process:
+        _tell(bundle, out, concepts)
+    process.destroy_process_group()
+
+
+def _tell(bundle: Bundle, out: Path, concepts: tuple[str, ...]) -> None:
     click.echo(f"{out}: {macs_line(bundle.manifest.macs)}")
     for audit in bundle.manifest.audits:
         verdict = "passed" if audit.passed else "FAILED"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,14 @@ from torch import Tensor
 
 from pruneguard.errors import ConfigError
 from pruneguard.macs import unet_macs
-from pruneguard.models import Pipeline, PrunedUNet2DConditionModel, load_pipeline
+from pruneguard.models import Pipeline, PrunedUNet2DConditionModel
 from pruneguard.pruning.criteria import load_criterion
+from pruneguard.pruning.plan import PruningPlan
 from pruneguard.pruning.search import find_plan
 from pruneguard.stages.settings import PruneSettings
+from pruneguard.training.aside import written_aside
 from pruneguard.training.batches import LowerBatch, LowerBatches
+from pruneguard.training.digest import digest_of, fingerprint
 from pruneguard.training.latents import LatentSet
 from pruneguard.training.levels import lower_terms
 from pruneguard.training.progress import Advance, OnProgress
@@ -22,15 +27,51 @@ from pruneguard.training.settings import LossSettings
 from pruneguard.training.trainer import diffusion_of
 
 BATCH = 16
+_FILE = "plan.json"
 
 
 def prune(
     teacher: Pipeline, data: LatentSet | None, settings: PruneSettings, *, seed: int = 0, on_progress: OnProgress
 ) -> PrunedUNet2DConditionModel:
-    """A pruned copy of the teacher's UNet within the budget.
+    """A pruned copy of the teacher's UNet within the budget, on its device.
 
     The criterion reads `settings.batches` batches of `data` under the DDPM loss. Raises ConfigError.
     """
+    return _pruned(teacher, _search(teacher, data, settings, seed, on_progress))
+
+
+def prune_in(
+    folder: Path,
+    teacher: Pipeline,
+    data: LatentSet | None,
+    settings: PruneSettings,
+    *,
+    seed: int = 0,
+    on_progress: OnProgress,
+) -> PrunedUNet2DConditionModel:
+    """As `prune`, with the plan kept in a run's folder under a digest of all it depends on.
+
+    A run that goes on takes it from there, and every process of one the same: scores on an accelerator are not the same
+    twice in their last bits, and one slot more or less makes another student. Raises ConfigError also for a plan that
+    cannot be read or written.
+    """
+    made_from = {
+        "teacher": fingerprint(teacher.unet),
+        "scheduler": dict(teacher.scheduler.config),
+        "sizes": [teacher.latent_size, teacher.text_tokens],
+        "data": data.digest if data else None,
+        "settings": asdict(settings),
+        "seed": seed,
+    }
+    kept = folder / f"plan-{digest_of(made_from)[:16]}"
+    if not kept.exists():
+        _write(kept, _search(teacher, data, settings, seed, on_progress), made_from)
+    return _pruned(teacher, _read(kept))
+
+
+def _search(
+    teacher: Pipeline, data: LatentSet | None, settings: PruneSettings, seed: int, on_progress: OnProgress
+) -> PruningPlan:
     diffusion = diffusion_of(teacher)
 
     def batches() -> Iterator[LowerBatch]:
@@ -53,24 +94,28 @@ def prune(
         text_tokens=teacher.text_tokens,
     )
     on_progress(Advance("prune", settings.batches, settings.batches))
+    return plan
+
+
+def _pruned(teacher: Pipeline, plan: PruningPlan) -> PrunedUNet2DConditionModel:
     pruned = PrunedUNet2DConditionModel.from_unet(teacher.unet, plan)
     pruned.eval()
     return pruned
 
 
-def load_student(source: str, teacher: Pipeline) -> Any:
-    """A UNet that was pruned before, from a diffusers folder, a bundle or a hub id.
+def _write(folder: Path, plan: PruningPlan, made_from: Mapping[str, Any]) -> None:
+    with written_aside(folder, ConfigError, "pruning plan") as aside:
+        content = {"plan": plan.to_dict(), "made_from": made_from}
+        (aside / _FILE).write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
 
-    Raises ConfigError where its latents or text states are not the teacher's.
-    """
-    unet = load_pipeline(Path(source) if Path(source).exists() else source).unet
-    for name in ("in_channels", "out_channels", "cross_attention_dim", "block_out_channels"):
-        ours, theirs = unet.config[name], teacher.unet.config[name]
-        if tuple(ours) != tuple(theirs) if isinstance(ours, list | tuple) else ours != theirs:
-            raise ConfigError(
-                f"--student {source} has {name} {ours} and the teacher {theirs}; choose the teacher it came from"
-            )
-    return unet
+
+def _read(folder: Path) -> PruningPlan:
+    try:
+        return PruningPlan.from_dict(json.loads((folder / _FILE).read_text(encoding="utf-8"))["plan"])
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+        raise ConfigError(
+            f"pruning plan {folder / _FILE} cannot be read ({error}); delete its folder to search again"
+        ) from None
 
 
 def macs_record(teacher: Pipeline, unet: Any) -> dict[str, Any]:

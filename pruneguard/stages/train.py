@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pruneguard import __version__
-from pruneguard.bundle import Bundle, Stage, write_bundle
+from pruneguard.bundle import Bundle, BundleDraft, Stage, write_bundle
+from pruneguard.concepts import Concept
 from pruneguard.evaluation.audit import AuditResult
+from pruneguard.evaluation.detectors import Detector
 from pruneguard.export import sampler_settings
-from pruneguard.models import load_pipeline
+from pruneguard.models import Pipeline
 from pruneguard.runtime import torch_components
 from pruneguard.stages.audit import audit_components, find_detector, to_record
 from pruneguard.stages.data import build_data
-from pruneguard.stages.prune import load_student, macs_record, prune
+from pruneguard.stages.models import load_student, load_teacher, student_bundle
+from pruneguard.stages.prune import macs_record, prune, prune_in
 from pruneguard.stages.settings import RunSettings
 from pruneguard.training import OnProgress, TrainResult, train
 from pruneguard.training.digest import fingerprint
+from pruneguard.training.processes import this_process
+from pruneguard.training.trainer import check_run
+from pruneguard.versions import versions
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy")
 
@@ -34,48 +39,90 @@ def train_bundle(
 ) -> tuple[Bundle, TrainResult, list[AuditResult]]:
     """The whole stage, from a dense model to an erased pruned bundle at `out`; killed, it goes on where it was.
 
-    Nothing is written to `out` before all is done. Raises the errors of its parts, each with its remedy.
+    Nothing is written to `out` before all is done. Of several processes (`accelerate launch`) all train, and the main
+    one encodes, prunes, audits and writes; all must see the same folders, and only the main one returns audits.
+    Raises the errors of its parts, each with its remedy.
     """
+    process = this_process()
     concepts = settings.load_concepts()
-    audits: list[AuditResult] = []
-    detector = find_detector(settings.detector, settings.family) if concepts else None
+    check_run(settings.training, concepts, process.num_processes)
+    detector = find_checked_detector(settings, concepts) if process.is_main_process else None
     folder = run_folder(out)
-    with write_bundle(out) as draft:  # opened first: a folder that cannot be written is no surprise after an hour
-        teacher = load_pipeline(settings.model)
+    audits: list[AuditResult] = []
+    # Opened first: a folder that cannot be written is no surprise after an hour.
+    with write_bundle(out) if process.is_main_process else nullcontext() as draft:
+        teacher = load_teacher(settings.model)
         source = fingerprint(teacher.unet)
-        data = build_data(teacher, settings, folder / "data", on_progress)
-        student = (
-            load_student(settings.student, teacher)
-            if settings.student
-            else prune(teacher, data, settings.prune, seed=settings.training.seed, on_progress=on_progress)
-        )
-        macs = macs_record(teacher, student)
-        result = train(teacher, student, data, concepts, settings.training, folder, on_progress=on_progress)
-        pipeline = replace(teacher, unet=result.unet)
-        pipeline.save(draft.folder / "model")
-        draft.update(
-            sampler=sampler_settings(pipeline),
-            concepts={concept.name: _plain(asdict(concept)) for concept in concepts},
-            policy={"concepts": [concept.name for concept in concepts], "limit": settings.audit.limit},
-            macs=macs,
-        )
-        draft.add_stage(_prune_stage(settings, source, macs))
-        draft.add_stage(_train_stage(settings, source, data.digest, result.metrics))
-        if detector:
-            components = torch_components(pipeline)
-            digests = draft.weights("model")
-            audits = audit_components(
-                "model", components, concepts, settings.family, detector, settings.audit, on_progress
+        with process.main_process_first():
+            data = build_data(teacher, settings, folder / "data", on_progress)
+            student = (
+                load_student(settings.student, teacher)
+                if settings.student
+                else prune_in(
+                    folder, teacher, data, settings.prune, seed=settings.training.seed, on_progress=on_progress
+                )
             )
-            for audited in audits:
-                draft.add_audit(to_record(audited, "model", settings.audit.limit, digests))
+        macs = macs_record(teacher, student)
+        first = (
+            _student_stage(settings, source, student, macs)
+            if settings.student
+            else _prune_stage(settings, source, macs)
+        )
+        result = train(teacher, student, data, concepts, settings.training, folder, on_progress=on_progress)
+        if draft:
+            pipeline = replace(teacher, unet=result.unet)
+            draft.add_stage(first)
+            draft.add_stage(_train_stage(settings, source, data.digest, result.metrics))
+            _fill(draft, pipeline, settings, concepts, macs)
+            if detector:
+                audits = _audit(draft, pipeline, settings, concepts, detector, on_progress)
+    process.wait_for_everyone()
     return Bundle.open(out), result, audits
+
+
+def find_checked_detector(settings: RunSettings, concepts: Sequence[Concept]) -> Detector | None:
+    """What will audit the concepts; None where nothing will.
+
+    Raises ConfigError for a concept that the detector cannot tell: better now than after the training.
+    """
+    detector = find_detector(settings.detector, settings.family) if concepts else None
+    if detector:
+        for concept in concepts:
+            detector.check(concept)
+    return detector
+
+
+def _fill(
+    draft: BundleDraft, pipeline: Pipeline, settings: RunSettings, concepts: Sequence[Concept], macs: dict[str, Any]
+) -> None:
+    pipeline.save(draft.folder / "model")
+    draft.update(
+        sampler=sampler_settings(pipeline),
+        concepts={concept.name: _plain(asdict(concept)) for concept in concepts},
+        policy={"concepts": [concept.name for concept in concepts], "limit": settings.audit.limit},
+        macs=macs,
+    )
+
+
+def _audit(
+    draft: BundleDraft,
+    pipeline: Pipeline,
+    settings: RunSettings,
+    concepts: Sequence[Concept],
+    detector: Detector,
+    on_progress: OnProgress,
+) -> list[AuditResult]:
+    components, digests = torch_components(pipeline), draft.weights("model")
+    audits = audit_components("model", components, concepts, settings.family, detector, settings.audit, on_progress)
+    for audited in audits:
+        draft.add_audit(to_record(audited, "model", settings.audit.limit, digests))
+    return audits
 
 
 def prune_bundle(settings: RunSettings, out: Path, on_progress: OnProgress) -> Bundle:
     """Prune only: a bundle with the pruned model, which still needs training to draw well."""
     with write_bundle(out) as draft:
-        teacher = load_pipeline(settings.model)
+        teacher = load_teacher(settings.model)
         source = fingerprint(teacher.unet)
         needs_data = settings.prune.criterion != "magnitude"
         data = build_data(teacher, settings, run_folder(out) / "data", on_progress) if needs_data else None
@@ -88,21 +135,32 @@ def prune_bundle(settings: RunSettings, out: Path, on_progress: OnProgress) -> B
     return Bundle.open(out)
 
 
-def versions() -> dict[str, Any]:
-    """Versions of what computed a stage."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"pruneguard": __version__, "python": platform.python_version(), **found}
-
-
 def _prune_stage(settings: RunSettings, source: str, macs: dict[str, Any]) -> Stage:
-    given = {"family": settings.family, "model": settings.model, "student": settings.student}
     return Stage(
         name="prune",
         inputs={"unet_fingerprint": source},
         outputs=["model/unet"],
-        settings={**given, **asdict(settings.prune)},
+        settings={"family": settings.family, "model": settings.model, **asdict(settings.prune)},
         seeds={"seed": settings.training.seed},
-        versions=versions(),
+        versions=versions(PACKAGES),
+        metrics=macs,
+    )
+
+
+def _student_stage(settings: RunSettings, source: str, student: Any, macs: dict[str, Any]) -> Stage:
+    """A student that was pruned elsewhere: what it is, and nothing of a search that was not run here."""
+    assert settings.student is not None
+    bundle = student_bundle(settings.student)
+    return Stage(
+        name="student",
+        inputs={
+            "unet_fingerprint": source,
+            "student_fingerprint": fingerprint(student),
+            **({"student_bundle": bundle.digest} if bundle else {}),
+        },
+        outputs=["model/unet"],
+        settings={"family": settings.family, "model": settings.model, "student": settings.student},
+        versions=versions(PACKAGES),
         metrics=macs,
     )
 
@@ -123,7 +181,7 @@ def _train_stage(settings: RunSettings, source: str, data: str, metrics: dict[st
             }
         ),
         seeds={"seed": settings.training.seed},
-        versions=versions(),
+        versions=versions(PACKAGES),
         metrics=measured,
     )
 

@@ -25,6 +25,7 @@ from pruneguard.training.digest import fingerprint
 from pruneguard.training.interrupt import deferred_interrupt
 from pruneguard.training.latents import LatentSet
 from pruneguard.training.levels import LevelGradients, Suppression, check_rows
+from pruneguard.training.processes import this_process
 from pruneguard.training.progress import Advance, OnProgress, silent
 from pruneguard.training.record import check_record
 from pruneguard.training.schedules import Schedule, find_schedule
@@ -57,11 +58,22 @@ def train(
     """Trains `student_unet` in place, going on from the run folder's last checkpoint if it has one.
 
     Without concepts there is no upper level: plain distillation. On one kind of CPU and build a run that was killed and
-    resumed ends with the weights of one that was not, bit for bit.
+    resumed ends with the weights of one that was not, bit for bit. Of several processes (`accelerate launch`) the main
+    one writes; all must see the same run folder.
     Raises ConfigError, DataError, TrainingError (not finite, exploded, cannot write), and on Ctrl-C KeyboardInterrupt
     once the steps done so far are saved.
     """
     return _Run(teacher, student_unet, data, concepts, settings, run_folder, on_progress or silent).finish()
+
+
+def check_run(settings: TrainSettings, concepts: Sequence[Concept], processes: int) -> None:
+    """ConfigError for settings that cannot work with these concepts on this many processes."""
+    if concepts and settings.every > settings.steps:
+        raise ConfigError(
+            f"`every` {settings.every} is above `steps` {settings.steps}: no upper step would run; raise steps"
+        )
+    check_rows(settings, processes)
+    _tracker(settings)
 
 
 def without_concepts(data: LatentSet, concepts: Sequence[Concept]) -> LatentSet:
@@ -87,22 +99,20 @@ class _Run:
         folder: Path,
         on_progress: OnProgress,
     ) -> None:
-        if concepts and settings.every > settings.steps:
-            raise ConfigError(
-                f"`every` {settings.every} is above `steps` {settings.steps}: no upper step would run; raise steps"
-            )
+        process = this_process()
+        check_run(settings, concepts, process.num_processes)
         self._settings = settings
         self._folder = folder
         self._on_progress = on_progress
         self._diffusion = diffusion_of(teacher)
         kept = without_concepts(data, concepts)
         self._left_out = len(data) - len(kept)
-        check_record(folder, _made_from(teacher, student, data, concepts, settings))
+        if process.is_main_process:
+            check_record(folder, _made_from(teacher, student, data, concepts, settings))
         self._checkpoints = Checkpoints(folder, settings.keep_checkpoints)
         self._accelerator = Accelerator(
             mixed_precision=settings.precision, log_with=_tracker(settings), project_dir=str(folder / "logs")
         )
-        check_rows(settings, self._accelerator.num_processes)
         if teacher.device != self._accelerator.device:
             teacher.to(self._accelerator.device)
         self._student = student.to(self._accelerator.device).train().requires_grad_(True)
@@ -164,7 +174,7 @@ class _Run:
                 position = Position(step.number, step.upper_steps, self._watch.history, measured)
                 self._accelerator.log(dict(step.measured), step=step.number)
                 self._on_progress(Advance("train", step.number, total, step.measured))
-                stopping = interrupted()
+                stopping = self._any(interrupted())
                 if stopping or step.number % self._settings.checkpoint_every == 0:
                     saved = self._save(position)
                 if stopping:
@@ -183,6 +193,12 @@ class _Run:
             "seconds_per_step": seconds / max(1, position.step - first),
         }
         return TrainResult(self._student.eval(), measured | numbers, self._checkpoints.all()[-1])
+
+    def _any(self, here: bool) -> bool:
+        """Whether it holds in any process: all must stop after the same step, or the rest would wait for ever."""
+        if here:
+            self._accelerator.set_trigger()
+        return bool(self._accelerator.check_trigger())
 
     def _save(self, position: Position) -> int:
         if self._accelerator.is_main_process:

@@ -1,0 +1,46 @@
+"""The models that a run begins with: the teacher, and a student that was pruned before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pruneguard.bundle import MANIFEST, Bundle
+from pruneguard.errors import ConfigError
+from pruneguard.models import Pipeline, load_pipeline
+from pruneguard.training.processes import this_process
+
+_SHARED = ("in_channels", "out_channels", "cross_attention_dim", "block_out_channels")
+
+
+def load_teacher(source: str | Path) -> Pipeline:
+    """The pipeline on this process's accelerator where it has one: encoding, scoring and auditing run there too.
+
+    Raises ModelError.
+    """
+    return load_pipeline(source).to(this_process().device)
+
+
+def load_student(source: str, teacher: Pipeline) -> Any:
+    """A UNet that was pruned before, from a diffusers folder, a bundle or a hub id, on the CPU.
+
+    Raises ConfigError where its latents or text states are not the teacher's, LineageError for a bundle that changed,
+    and ModelError.
+    """
+    bundle = student_bundle(source)
+    seal = bundle.verify() if bundle else None
+    unet = load_pipeline(Path(source) if Path(source).exists() else source).unet
+    if seal:
+        seal.check()
+    for name in _SHARED:
+        ours, theirs = unet.config[name], teacher.unet.config[name]
+        if tuple(ours) != tuple(theirs) if isinstance(ours, list | tuple) else ours != theirs:
+            raise ConfigError(
+                f"--student {source} has {name} {ours} and the teacher {theirs}; choose the teacher it came from"
+            )
+    return unet
+
+
+def student_bundle(source: str) -> Bundle | None:
+    """The bundle that a student comes from; None for a diffusers folder or a hub id. Raises BundleError."""
+    return Bundle.open(source) if (Path(source) / MANIFEST).is_file() else None
