@@ -99,7 +99,7 @@ def components_of(pipeline: Pipeline) -> tuple[Component, ...]:
 def _text_encoder(pipeline: Pipeline) -> Component:
     # The number of tokens is fixed: prompts are always padded to it, and an engine that takes any other number would
     # run past the position embeddings or disagree with the model without a word.
-    tokens, width = _text_tokens(pipeline), int(pipeline.text_encoder.config.hidden_size)
+    tokens, width = pipeline.text_tokens, int(pipeline.text_encoder.config.hidden_size)
     vocabulary = int(pipeline.text_encoder.config.vocab_size)
     return Component(
         "text_encoder",
@@ -110,12 +110,8 @@ def _text_encoder(pipeline: Pipeline) -> Component:
     )
 
 
-def _text_tokens(pipeline: Pipeline) -> int:
-    return int(pipeline.text_encoder.config.max_position_embeddings)
-
-
 def _unet(pipeline: Pipeline) -> Component:
-    config, tokens = pipeline.unet.config, _text_tokens(pipeline)
+    config, tokens = pipeline.unet.config, pipeline.text_tokens
     channels, width = int(config.in_channels), int(config.cross_attention_dim)
     latents: tuple[Dim, ...] = ("batch_size", channels, "height", "width")
     return Component(

@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 from pruneguard.errors import ConfigError, ModelError
 from pruneguard.pruning.plan import PruningPlan
 from pruneguard.pruning.surgery import apply_plan
+from pruneguard.runtime.tokens import text_length
 from pruneguard.weights import check_weights, read_json
 
 HUB_FILES = (
@@ -120,8 +121,7 @@ class Pipeline:
     @property
     def text_tokens(self) -> int:
         """Tokens that a prompt is padded or cut to."""
-        positions = int(self.text_encoder.config.max_position_embeddings)
-        return min(int(self.tokenizer.model_max_length), positions)
+        return text_length(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
 
     @property
     def device(self) -> torch.device:

@@ -15,7 +15,7 @@ from pruneguard.errors import BundleError, ConfigError
 
 from .engines import Components, EngineError, SamplerSettings
 from .external_data import check_external_data
-from .tokens import ClipTokenizer
+from .tokens import ClipTokenizer, text_length
 
 FOLDER = "onnx"
 INTERFACES = {
@@ -108,6 +108,8 @@ def read_settings(folder: Path) -> SamplerSettings:
     unet = _read_json(folder / "unet" / "config.json")
     vae = _read_json(folder / "vae_decoder" / "config.json")
     text = _read_json(folder / "text_encoder" / "config.json")
+    named = folder / "tokenizer" / "tokenizer_config.json"
+    tokenizer = _read_json(named) if named.is_file() else {}
     try:
         return SamplerSettings(
             scheduler=scheduler,
@@ -115,7 +117,7 @@ def read_settings(folder: Path) -> SamplerSettings:
             latent_size=unet["sample_size"],
             vae_scale=2 ** (len(vae["block_out_channels"]) - 1),
             scaling_factor=vae.get("scaling_factor", 0.18215),
-            text_tokens=text["max_position_embeddings"],
+            text_tokens=text_length(tokenizer.get("model_max_length"), text["max_position_embeddings"]),
             prediction_type=scheduler.get("prediction_type", "epsilon"),
         )
     except KeyError as error:

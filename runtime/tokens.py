@@ -35,6 +35,15 @@ class Tokenizer(Protocol):
     def __call__(self, prompts: Sequence[str]) -> Tokens: ...
 
 
+def text_length(model_max_length: float | None, positions: int) -> int:
+    """Tokens that a prompt is padded or cut to: the tokenizer's own length, where the text encoder has room for it.
+
+    Training, export and every engine ask here: a model must be served prompts of the length that it learnt from.
+    """
+    # transformers writes 1e30 for a tokenizer without a length of its own.
+    return int(positions if model_max_length is None else min(model_max_length, positions))
+
+
 @dataclass(frozen=True)
 class ClipTokenizer:
     """CLIP's byte-pair encoding; a row is start, text, end, then the pad token, which SD 1.x and 2.x chose differently.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .engines import Components, EngineError, SamplerSettings
 from .pndm import PndmConfig
-from .tokens import Tokens
+from .tokens import Tokens, text_length
 
 if TYPE_CHECKING:
     import torch
@@ -111,6 +111,8 @@ def sampler_settings(pipeline: Any) -> SamplerSettings:
         latent_size=pipeline.unet.config.sample_size,
         vae_scale=2 ** (len(pipeline.vae.config.block_out_channels) - 1),
         scaling_factor=pipeline.vae.config.scaling_factor,
-        text_tokens=pipeline.text_encoder.config.max_position_embeddings,
+        text_tokens=text_length(
+            pipeline.tokenizer.model_max_length, pipeline.text_encoder.config.max_position_embeddings
+        ),
         prediction_type=scheduler.get("prediction_type", "epsilon"),
     )

@@ -28,7 +28,7 @@ ALLOWED = {
     "macs": ("errors",),
     "runtime": ("bundle", "errors"),
     "pruning": ("errors", "macs"),
-    "models": ("errors", "weights", "pruning", "atelier"),
+    "models": ("errors", "weights", "pruning", "atelier", "runtime"),
     "export": ("runtime", "bundle", "models", "errors", "macs", "staging", "versions"),
     "atelier": ("training", "models"),  # its recipe is a program that trains; the rest imports nothing of ours
     "concepts": ("errors", "runtime", "atelier"),

@@ -40,7 +40,8 @@ def build_pipeline() -> Pipeline:
             num_hidden_layers=1,
             num_attention_heads=2,
             projection_dim=16,
-            max_position_embeddings=tokenizer.model_max_length,
+            max_position_embeddings=tokenizer.model_max_length
+            + 8,  # prompts are of the tokenizer's length all the same
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,

@@ -175,7 +175,7 @@ def test_a_bare_folder_needs_settings_or_configurations(tiny_bundle: Path, tiny:
         "scheduler/scheduler_config.json": tiny.scheduler,
         "unet/config.json": {"in_channels": 4, "sample_size": 8},
         "vae_decoder/config.json": {"block_out_channels": [8, 8], "scaling_factor": 0.5},
-        "text_encoder/config.json": {"max_position_embeddings": 16},
+        "text_encoder/config.json": {"max_position_embeddings": 24},
     }
     given = onnx_components(folder, sampler=tiny.settings())
     for name, content in configurations.items():

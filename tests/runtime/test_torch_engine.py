@@ -61,7 +61,9 @@ def pipeline(tmp_path: Path, tiny: Any) -> Any:
     )
 
 
-def test_images_equal_those_of_diffusers(pipeline: Any) -> None:
+@pytest.mark.parametrize("length", [16, 12])
+def test_images_equal_those_of_diffusers(pipeline: Any, length: int) -> None:
+    pipeline.tokenizer.model_max_length = length
     reference = StableDiffusionPipeline(
         **vars(pipeline), safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
@@ -74,7 +76,9 @@ def test_images_equal_those_of_diffusers(pipeline: Any) -> None:
         latents=torch.from_numpy(draw_noise(seeds, (4, 8, 8))),
         output_type="np",
     ).images
-    drawn = draw(torch_components(pipeline), prompts, seeds, steps=7)
+    components = torch_components(pipeline)
+    assert components.sampler.text_tokens == length
+    drawn = draw(components, prompts, seeds, steps=7)
     assert expected.std() > 0.01
     assert np.abs(drawn.astype(float) - np.round(255 * expected)).max() <= 1
 
