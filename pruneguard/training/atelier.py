@@ -53,6 +53,7 @@ def from_atelier(
         image_count=size,
         image_of=range(size),
         captions=captions,
+        shown=[scene.caption() for scene in shown],  # with the style and colour that the row's caption may not say
         made_from={"world": "atelier", "version": __version__, "seed": seed},
         cache=cache,
         on_progress=on_progress,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pruneguard.models import Pipeline
 
 _SHARD_BYTES = 256 * 2**20
+_FORMAT = 2  # of the files in a cache folder; it is part of the digest, so a folder of another format is never opened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,18 +77,21 @@ def build_latent_set(
     image_count: int,
     image_of: Sequence[int],
     captions: Sequence[str],
+    shown: Sequence[str] = (),
     made_from: Mapping[str, Any],
     cache: CacheSettings,
     on_progress: OnProgress = silent,
 ) -> LatentSet:
     """A set with one row for each entry of `captions`; row i shows picture `image_of[i]`.
 
-    `latents()` starts to yield the pictures' latents in batches; it is not called when the cache has a set of the same
-    digest, which covers `made_from`, the captions and the encoders' weights.
+    `shown`, where it is known, says in words all that each picture shows. `latents()` starts to yield the pictures'
+    latents in batches; it is not called when the cache has a set of the same digest, which covers `made_from`, the
+    words and the encoders' weights.
     """
     unique = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
     models = {"vae": fingerprint(pipeline.vae), "text_encoder": fingerprint(pipeline.text_encoder)}
-    digest = digest_of({**made_from, **models, "captions": list(captions), "image_of": list(image_of)})
+    words = {"captions": list(captions), "shown": list(shown), "image_of": list(image_of)}
+    digest = digest_of({"format": _FORMAT, **made_from, **models, **words})
     folder = cache.folder / f"latents-{digest[:16]}" if cache.folder else None
     if folder and folder.exists():
         return open_latent_set(folder, max_memory_mb=cache.max_memory_mb)
@@ -111,9 +115,9 @@ def build_latent_set(
     }
     if folder is None:
         stores = {name: TensorStore((torch.cat(list(parts)),)) for name, parts in batches.items()}
-        return LatentSet(stores["images"], stores["texts"], tuple(unique), **rows, digest=digest)
+        return LatentSet(stores["images"], stores["texts"], tuple(unique), **rows, digest=digest, shown=tuple(shown))
     dtype = torch.float16 if large else torch.float32
-    _write(folder, batches, rows, {"captions": list(unique), "digest": digest}, dtype)
+    _write(folder, batches, rows, {"captions": list(unique), "digest": digest, "shown": list(shown)}, dtype)
     return open_latent_set(folder, max_memory_mb=cache.max_memory_mb)
 
 

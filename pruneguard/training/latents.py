@@ -7,7 +7,7 @@ Shapes: C latent channels, h x w latent size, L text tokens, D text width.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class LatentSet:
     """Entry of `texts` for each row, (N,) int64."""
     digest: str
     """Names what the set was made from; equal digests mean equal rows."""
+    shown: tuple[str, ...] = ()
+    """All that each entry of `images` shows, in words, where it is known; a caption may leave some of it unsaid."""
 
     def __len__(self) -> int:
         return len(self.image_of)
@@ -67,9 +69,14 @@ class LatentSet:
         """(B, L, D) float32."""
         return self.texts.rows([int(self.text_of[row]) for row in rows])
 
-    def where(self, keep: Sequence[bool]) -> LatentSet:
-        """The rows whose caption is kept; `keep` has one entry for each caption. Nothing is copied."""
-        kept = torch.tensor(list(keep), dtype=torch.bool)[self.text_of]
+    def where(self, keep: Callable[[str], bool]) -> LatentSet:
+        """The rows for which `keep` holds of the caption, and of what the picture shows where that is known.
+
+        Nothing is copied.
+        """
+        kept = torch.tensor([keep(caption) for caption in self.captions], dtype=torch.bool)[self.text_of]
+        if self.shown:
+            kept &= torch.tensor([keep(words) for words in self.shown], dtype=torch.bool)[self.image_of]
         return replace(self, image_of=self.image_of[kept], text_of=self.text_of[kept])
 
 
@@ -92,6 +99,7 @@ def open_latent_set(folder: Path, *, max_memory_mb: int = 2048) -> LatentSet:
             rows["image_of"],
             rows["text_of"],
             index["digest"],
+            tuple(index["shown"]),
         )
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise DataError(f"latent cache {folder} cannot be read ({error}); delete the folder to make it again") from None

@@ -77,11 +77,14 @@ def check_run(settings: TrainSettings, concepts: Sequence[Concept], processes: i
 
 
 def without_concepts(data: LatentSet, concepts: Sequence[Concept]) -> LatentSet:
-    """The rows whose caption names none of the concepts; ConfigError when none is left."""
-    kept = data.where([not any(concept.named_in(caption) for concept in concepts) for caption in data.captions])
+    """The rows whose caption names none of the concepts, and whose picture shows none as far as that is known.
+
+    ConfigError when none is left.
+    """
+    kept = data.where(lambda words: not any(concept.named_in(words) for concept in concepts))
     if not len(kept):
         raise ConfigError(
-            "every caption of the training data names a concept, so nothing is left to learn; add other data"
+            "every row of the training data names or shows a concept, so nothing is left to learn; add other data"
         )
     return kept
 
@@ -150,7 +153,7 @@ class _Run:
                 for concept in concepts
             ]
         # Pictures of minors must never meet a concept's prompt.
-        others = kept.where([not mentions_minors(caption) for caption in kept.captions])
+        others = kept.where(lambda words: not mentions_minors(words))
         if not len(others) and erasure.source.kind == "mixed":
             raise ConfigError("source 'mixed' has no pictures to mix in; use source 'noised', or add other data")
         batches = UpperBatches(
@@ -188,7 +191,7 @@ class _Run:
         numbers = {
             "steps": position.step,
             "upper_steps": position.upper_steps,
-            "captions_left_out": self._left_out,
+            "rows_left_out": self._left_out,
             "seconds": seconds,
             "seconds_per_step": seconds / max(1, position.step - first),
         }

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,9 @@ from pruneguard.training.progress import Advance
 CAPTIONS = ["a red disc", "a blue ring", "a red disc"]
 
 
-def build(pipeline: Pipeline, cache: CacheSettings, seen: list[Advance] | None = None) -> LatentSet:
+def build(
+    pipeline: Pipeline, cache: CacheSettings, seen: list[Advance] | None = None, shown: Sequence[str] = ()
+) -> LatentSet:
     def latents() -> Iterator[Tensor]:
         for number in range(2):
             yield torch.full((1, 4, 16, 16), float(number))
@@ -28,6 +30,7 @@ def build(pipeline: Pipeline, cache: CacheSettings, seen: list[Advance] | None =
         image_count=2,
         image_of=[0, 1, 1],
         captions=CAPTIONS,
+        shown=shown,
         made_from={"name": "test"},
         cache=cache,
         on_progress=(seen if seen is not None else []).append,
@@ -87,9 +90,29 @@ def test_large_sets_are_mapped_float16_shards(
 
 def test_where_keeps_rows_by_caption(tiny_pipeline: Pipeline) -> None:
     found = build(tiny_pipeline, CacheSettings())
-    kept = found.where([True, False])
+    kept = found.where(lambda words: "red" in words)
     assert [kept.caption(row) for row in range(len(kept))] == ["a red disc", "a red disc"]
     assert kept.latents([1])[0, 0, 0, 0].item() == 1.0
+
+
+def test_where_also_reads_what_a_picture_shows(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
+    shown = ("a red disc in glow style", "a red ring in flat style")
+    for cache in (CacheSettings(), CacheSettings(folder=tmp_path), CacheSettings(folder=tmp_path)):
+        found = build(tiny_pipeline, cache, shown=shown)
+        assert found.shown == shown
+        kept = found.where(lambda words: "glow" not in words)
+        assert [kept.caption(row) for row in range(len(kept))] == ["a blue ring", "a red disc"]
+        assert kept.latents([0, 1])[:, 0, 0, 0].tolist() == [1.0, 1.0]
+    assert found.digest != build(tiny_pipeline, CacheSettings()).digest
+
+
+def test_a_cache_of_another_format_is_not_opened(
+    tiny_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = build(tiny_pipeline, CacheSettings(folder=tmp_path))
+    monkeypatch.setattr(latent_cache, "_FORMAT", 3)
+    assert build(tiny_pipeline, CacheSettings(folder=tmp_path)).digest != first.digest
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_damaged_cache_is_named(tiny_pipeline: Pipeline, tmp_path: Path) -> None:

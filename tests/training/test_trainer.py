@@ -17,6 +17,7 @@ from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError, ModelError, TrainingError
 from pruneguard.models import Pipeline
 from pruneguard.training import Advance, LatentSet, TrainResult, TrainSettings, from_atelier, losses, train
+from pruneguard.training.trainer import without_concepts
 
 GLOW = Concept(
     name="glow",
@@ -157,10 +158,15 @@ def test_only_the_upper_set_changes_at_the_upper_level(run: Runner, tiny_pipelin
     assert all("attn2" in name for name in changed)
 
 
-def test_captions_that_name_a_concept_stay_out(run: Runner, data: LatentSet) -> None:
-    named = sum("glow" in data.caption(row) for row in range(len(data)))
-    assert named > 0
-    assert run().metrics["captions_left_out"] == named
+def test_rows_that_name_or_show_a_concept_stay_out(run: Runner, tiny_pipeline: Pipeline) -> None:
+    data = from_atelier(tiny_pipeline, 96, seed=3)
+    named = ["glow" in data.caption(row) for row in range(len(data))]
+    shown = ["glow" in data.shown[int(data.image_of[row])] for row in range(len(data))]
+    assert 0 < sum(named) < sum(shown)  # some captions leave the style unsaid
+    assert run(data=data, settings=replace(SETTINGS, steps=3)).metrics["rows_left_out"] == sum(shown)
+    kept = without_concepts(data, [GLOW])
+    assert len(kept) == len(data) - sum(shown)
+    assert not any("glow" in data.shown[number] for number in kept.image_of.tolist())
     everything = replace(GLOW, terms=("a",))
     with pytest.raises(ConfigError, match="nothing is left to learn"):
         run("other", concepts=[everything])
@@ -176,7 +182,7 @@ def test_without_concepts_it_distils(run: Runner, tiny_pipeline: Pipeline, data:
     assert "lower/ddpm" not in result.metrics
     measured = [advance.measured["lower/output_kd"] for advance in seen]
     assert sum(measured[-5:]) < 0.7 * sum(measured[:5])
-    assert (result.metrics["upper_steps"], result.metrics["captions_left_out"]) == (0, 0)
+    assert (result.metrics["upper_steps"], result.metrics["rows_left_out"]) == (0, 0)
 
 
 def test_accumulation_changes_nothing_but_rounding(run: Runner) -> None:
