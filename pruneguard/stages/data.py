@@ -21,7 +21,8 @@ from pruneguard.training import (
 
 def build_data(pipeline: Pipeline, settings: RunSettings, folder: Path, on_progress: OnProgress) -> LatentSet:
     """Latents and text states, computed once and kept in `folder`; ConfigError where the settings name no data."""
-    data, cache = settings.data, CacheSettings(folder=folder)
+    data = settings.data
+    cache = CacheSettings(folder=folder, max_memory_mb=data.cache_mib)
     source = data.source
     if source == "auto":
         source = "atelier" if settings.family == "atelier" else ""

@@ -23,10 +23,12 @@ class DataSettings:
     captions: str | None = None  # synthetic: a text file, a caption a line; coco: the annotations
     images: str | None = None  # coco: the folder of pictures
     size: int = 2048  # pictures that atelier renders or the teacher draws
+    cache_mib: int = 2048  # latents beyond this are kept as float16 and mapped from files instead of held in memory
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ConfigError(f"data: `size` is {self.size}; it must be at least 1")
+        for name in ("size", "cache_mib"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"data: `{name}` is {getattr(self, name)}; it must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

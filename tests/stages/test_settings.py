@@ -55,6 +55,7 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
         ({"prune": {"batches": 0}}, "`batches` is 0; it must be at least 1"),
         ({"prune": {"criterion": "best"}}, "unknown criterion 'best'; choose one of magnitude, taylor"),
         ({"data": {"size": 0}}, "`size` is 0; it must be at least 1"),
+        ({"data": {"cache_mib": 0}}, "`cache_mib` is 0; it must be at least 1"),
         ({"data": {"captions": 3}}, "'captions' is 3; it must be of type str"),
         ({"audit": {"target": 0}}, "at least one target picture"),
         ({"training": {"steps": True}}, "'steps' is True; it must be of type int"),

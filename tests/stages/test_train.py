@@ -15,6 +15,7 @@ from pruneguard.bundle import Bundle
 from pruneguard.errors import ConfigError, LineageError
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel, load_pipeline
 from pruneguard.stages import prune as stage
+from pruneguard.stages.data import build_data
 from pruneguard.stages.prune import prune, prune_in
 from pruneguard.stages.settings import PruneSettings, RunSettings, family_of
 from pruneguard.stages.train import prune_bundle, run_folder, train_bundle
@@ -83,6 +84,14 @@ def test_settings_that_cannot_work_are_refused_at_once(
     with pytest.raises(ConfigError, match="no upper step would run"):
         train_bundle(RunSettings.resolve(str(tiny_folder), tables, concepts=(concept,)), tmp_path / "out", silent)
     assert not (tmp_path / "out").exists()
+
+
+def test_latents_beyond_the_limit_are_mapped(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
+    tables = {"data": {"source": "atelier", "size": 300, "cache_mib": 1}}
+    settings = RunSettings.resolve("atelier", tables)
+    assert settings.to_dict()["data"]["cache_mib"] == 1
+    stored = build_data(tiny_pipeline, settings, tmp_path, silent)
+    assert {shard.dtype for shard in stored.images.shards} == {torch.float16}
 
 
 # --- the plan ---
