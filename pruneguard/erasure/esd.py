@@ -20,8 +20,9 @@ class ESDSettings:
     eta: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.eta) and self.eta >= 0):
-            raise ConfigError(f"eraser 'esd': `eta` is {self.eta}; it must be a number of at least 0")
+        known = isinstance(self.eta, int | float) and not isinstance(self.eta, bool)
+        if not (known and math.isfinite(self.eta) and self.eta >= 0):
+            raise ConfigError(f"eraser 'esd': `eta` is {self.eta!r}; it must be a number of at least 0")
 
 
 def esd_target(cond: Tensor, uncond: Tensor, eta: float = 1.0) -> Tensor:

@@ -37,10 +37,12 @@ class LevelSettings:
             raise ConfigError(f"level: `warmup` is {self.warmup}; it must be at least 0")
         if self.decay not in get_args(Decay):
             raise ConfigError(f"level: `decay` is {self.decay!r}; choose from {', '.join(get_args(Decay))}")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+        if len(self.betas) != 2 or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"level: `betas` is {self.betas}; it must be two numbers in [0, 1)")
-        if self.eps <= 0 or self.weight_decay < 0:
-            raise ConfigError("level: `eps` must be above 0 and `weight_decay` at least 0")
+        if not (math.isfinite(self.eps) and self.eps > 0):
+            raise ConfigError(f"level: `eps` is {self.eps}; it must be above 0")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ConfigError(f"level: `weight_decay` is {self.weight_decay}; it must be at least 0")
 
 
 @dataclass(frozen=True)

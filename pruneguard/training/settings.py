@@ -13,12 +13,18 @@ from pruneguard.concepts.concept import PARAMETER_SETS
 from pruneguard.erasure.eraser import find_eraser
 from pruneguard.erasure.sources import SourceSettings
 from pruneguard.errors import ConfigError
+from pruneguard.runtime.pndm import MAX_STEPS
+from pruneguard.runtime.request import MAX_GUIDANCE, MAX_SEED
 from pruneguard.training.losses import SNRForm
 from pruneguard.training.schedules import LevelSettings, find_schedule
 
 Precision = Literal["no", "bf16"]
 Tracker = Literal["auto", "tensorboard", "none"]
 Upper = Literal["auto", "x", "x-strict", "u", "all"]
+
+
+_TIMESTEPS = 1000
+"""Of the models' noise schedules."""
 
 
 def _require(holds: bool, where: str, message: str) -> None:
@@ -77,6 +83,17 @@ class ErasureSettings:
         _require(
             self.partial_states <= self.partial_steps, "erasure", "`partial_states` must not exceed `partial_steps`"
         )
+        for name, most in (("steps", MAX_STEPS), ("partial_steps", _TIMESTEPS)):
+            _require(
+                getattr(self, name) <= most, "erasure", f"`{name}` is {getattr(self, name)}; at most {most} are drawn"
+            )
+        for name in ("guidance_scale", "partial_guidance_scale"):
+            scale = getattr(self, name)
+            _require(
+                0 <= scale <= MAX_GUIDANCE,
+                "erasure",
+                f"`{name}` is {scale}; it must lie between 0 and {MAX_GUIDANCE:g}",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +129,24 @@ class TrainSettings:
             "training",
             f"`batch_size` {self.batch_size} is not a multiple of `accumulation` {self.accumulation}; make it one",
         )
+        _require(
+            self.erasure.batch_size % self.accumulation == 0,
+            "training",
+            f"`erasure.batch_size` {self.erasure.batch_size} is not a multiple of `accumulation` {self.accumulation}; "
+            "make it one",
+        )
+        # Picture i of a set is drawn from a seed i higher.
+        _require(
+            0 <= self.seed <= MAX_SEED // 2, "training", f"`seed` is {self.seed}; it must be at least 0, and below 2^62"
+        )
         _require(0 <= self.caption_dropout <= 1, "training", "`caption_dropout` must lie between 0 and 1")
-        _require(self.max_grad_norm is None or self.max_grad_norm > 0, "training", "`max_grad_norm` must be above 0")
-        _require(self.explosion > 1, "training", "`explosion` must be above 1")
+        norm = self.max_grad_norm
+        _require(
+            norm is None or (math.isfinite(norm) and norm > 0),
+            "training",
+            f"`max_grad_norm` is {norm}; it must be above 0, or left out",
+        )
+        _require(math.isfinite(self.explosion) and self.explosion > 1, "training", "`explosion` must be above 1")
         # float16 would need loss scaling with a state for each level; bfloat16 has float32's range and needs none.
         _require(
             self.precision in get_args(Precision),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pruneguard.concepts import check_prompts
 from pruneguard.errors import ConfigError
+from pruneguard.runtime.request import MAX_GUIDANCE
 from pruneguard.training.digest import fingerprint
 from pruneguard.training.latent_cache import CacheSettings, build_latent_set
 from pruneguard.training.latents import LatentSet
@@ -32,6 +33,8 @@ class DrawSettings:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1:
             raise ConfigError("drawing: `steps` and `batch_size` must be at least 1")
+        if not 0 <= self.guidance_scale <= MAX_GUIDANCE or self.seed < 0:
+            raise ConfigError(f"drawing: `guidance_scale` must lie between 0 and {MAX_GUIDANCE:g}, `seed` not below 0")
 
 
 def teacher_latents(pipeline: Pipeline, prompts: Sequence[str], settings: DrawSettings) -> Iterator[Tensor]:

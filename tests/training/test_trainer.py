@@ -17,7 +17,7 @@ from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError, ModelError, TrainingError
 from pruneguard.models import Pipeline
 from pruneguard.training import Advance, LatentSet, TrainResult, TrainSettings, from_atelier, losses, train
-from pruneguard.training.trainer import without_concepts
+from pruneguard.training.trainer import check_run, without_concepts
 
 GLOW = Concept(
     name="glow",
@@ -261,8 +261,8 @@ def test_the_record_tells_what_a_run_was_made_from(run: Runner, tmp_path: Path, 
 def test_settings_that_cannot_work(run: Runner, tiny_pipeline: Pipeline) -> None:
     with pytest.raises(ConfigError, match="no upper step would run"):
         run(settings=replace(SETTINGS, steps=2))
-    with pytest.raises(ConfigError, match=r"`erasure\.batch_size` 2 does not divide"):
-        run("other", settings=replace(SETTINGS, accumulation=4))
+    with pytest.raises(ConfigError, match=r"`erasure\.batch_size` 2 does not divide among 4 processes"):
+        check_run(SETTINGS, [GLOW], 4)
     tiny_pipeline.scheduler.register_to_config(prediction_type="sample")
     with pytest.raises(ModelError, match="choose a model that predicts epsilon or v"):
         run("third")
