@@ -53,7 +53,7 @@ def main(concepts: str, steps: int | None, out: Path) -> None:
 
 def measure(concept: str, training: dict[str, Any], folder: Path, progress: RichProgress) -> dict[str, Any]:
     """One audit result a variant, and the teacher's; all students begin as copies of one pruned UNet."""
-    settings = RunSettings.resolve("atelier", {"audit": {"batch_size": 32}}, concepts=(concept,))
+    settings = RunSettings.resolve("atelier", {"audit": {"batch_size": 32, "other": 160}}, concepts=(concept,))
     concepts = settings.load_concepts()
     detector = find_detector(settings.detector, settings.family)
     assert detector is not None  # atelier always has its oracle

@@ -6,11 +6,12 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("pruneguard", "numpy", "onnxruntime", "torch", "diffusers", "transformers")
+from pruneguard.versions import versions
+
+PACKAGES = ("numpy", "onnxruntime", "torch", "diffusers", "transformers")
 
 
 def describe() -> dict[str, Any]:
@@ -21,8 +22,7 @@ def describe() -> dict[str, Any]:
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         "load": [round(value, 2) for value in os.getloadavg()],
         "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None},
+        "versions": versions(PACKAGES),
         "commit": _commit(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -31,13 +31,6 @@ def describe() -> dict[str, Any]:
 def _cpu() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _commit() -> str | None:

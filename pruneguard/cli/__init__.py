@@ -25,7 +25,7 @@ _REMEDIES = {
     errno.EROFS: "the file system is read-only: choose another folder",
 }
 
-_TRAIN = ("torch", "diffusers", "transformers", "accelerate", "datasets", "safetensors", "jinja2", "matplotlib")
+_TRAIN = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "jinja2", "matplotlib")
 _EXTRAS = {**dict.fromkeys(_TRAIN, "train"), "onnx": "export", "onnxscript": "export", "onnxruntime": "cpu"}
 
 

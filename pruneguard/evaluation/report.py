@@ -9,6 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pruneguard.staging import file_aside
+
 SUBJECTS = ("teacher", "distilled", "erased", "engine")
 MEASURES = (("target", "concept drawn"), ("object", "object kept"), ("style", "style kept"), ("colour", "colour kept"))
 SHADES = {"teacher": "#5b6770", "distilled": "#a3b0b8", "erased": "#c43d2b", "engine": "#e39a4f"}
@@ -27,9 +29,8 @@ def write_report(path: Path, numbers: Mapping[str, Any], grid: Path) -> None:
         rates=_rates_plot(numbers),
         speed=_speed_plot(numbers),
     )
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(page, encoding="utf-8")
-    aside.replace(path)
+    with file_aside(path) as aside:
+        aside.write_text(page, encoding="utf-8")
 
 
 def _rates_plot(numbers: Mapping[str, Any]) -> str:

@@ -31,9 +31,11 @@ from pruneguard.runtime import draw, onnx_components, torch_components
 from pruneguard.stages.audit import audit_components, find_detector, prompts_for
 from pruneguard.stages.data import build_data
 from pruneguard.stages.export import export_bundle
-from pruneguard.stages.prune import prune
+from pruneguard.stages.models import load_teacher
+from pruneguard.stages.prune import prune_in
 from pruneguard.stages.settings import RunSettings
 from pruneguard.stages.train import run_folder, train_bundle
+from pruneguard.staging import file_aside
 from pruneguard.training import Advance, OnProgress, train
 
 CONCEPT = "mosaic"
@@ -60,12 +62,14 @@ def run_demo(
     started = time.perf_counter()
     settings = _settings(concept, steps, pictures)
     (chosen,) = settings.load_concepts()
-    teacher = load_pipeline(settings.model)
+    teacher = load_teacher(settings.model)
     audits = {"teacher": _audit("teacher", teacher, chosen, settings, on_progress)}
 
     bundle_path = out / "bundle"
-    data = build_data(teacher, settings, run_folder(bundle_path) / "data", on_progress)
-    student = prune(teacher, data, settings.prune, seed=settings.training.seed, on_progress=on_progress)
+    run = run_folder(bundle_path)
+    data = build_data(teacher, settings, run / "data", on_progress)
+    seed = settings.training.seed
+    student = prune_in(run, teacher, data, settings.prune, seed=seed, on_progress=on_progress)
     plain = replace(settings.training, tracker="none")
     baseline = run_folder(out / "distilled")
     distilled = train(teacher, student, data, (), plain, baseline, on_progress=_renamed(on_progress, "distil"))
@@ -102,7 +106,7 @@ def _settings(concept: str, steps: int | None, pictures: int | None) -> RunSetti
     names = tuple(part.strip() for part in concept.split(",") if part.strip())
     if len(names) != 1:
         raise ConfigError("the demo suppresses one concept; `pruneguard train` takes several")
-    tables: dict[str, Any] = {"audit": {"batch_size": 32}}
+    tables: dict[str, Any] = {"audit": {"batch_size": 32, "other": 160}}
     if steps:
         tables["training"] = {"steps": steps}
     if pictures:
@@ -172,10 +176,10 @@ def _write(
     }
     captions = [*prompts.target[:MARKED], *prompts.other[: COLUMNS - MARKED]]
     grid, report = out / "grid.png", out / "report.html"
-    draw_grid(rows, captions, grid, marked=MARKED)
+    with file_aside(grid) as aside:
+        draw_grid(rows, captions, aside, marked=MARKED)
     numbers = {"wall_s": round(time.perf_counter() - started, 1), **numbers}
     write_report(report, numbers, grid)
-    aside = out / ".demo.json.part"
-    aside.write_text(json.dumps(numbers, indent=2))
-    aside.replace(out / "demo.json")
+    with file_aside(out / "demo.json") as aside:
+        aside.write_text(json.dumps(numbers, indent=2))
     return DemoResult(report, grid, numbers)
