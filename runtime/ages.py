@@ -1,121 +1,136 @@
 """Whether a text mentions minors: age words and ages below eighteen, read through common disguises.
 
-The list holds age words only, in English, and prefers refusing: "a minor key" and "a baby blue wall" are refused.
+The lists are in English and prefer refusing: "a minor key", "a baby blue wall" and "a 12-year-old whisky" are refused.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
+
+from .disguises import folded, plain, single, spellings, wildcards, words_of
 
 ADULT_AGE = 18
 
 # fmt: off
 _NOUNS = (
-    "adolescent", "baby", "boy", "boyhood", "child", "childhood", "girl", "girlhood", "grandchild", "gurl", "infant",
-    "juvenile", "kid", "kiddie", "kiddo", "kindergartener", "kindergartner", "loli", "lolita", "minor", "newborn",
-    "preschooler", "preteen", "preteenager", "schoolboy", "schoolchild", "schoolgirl", "schoolkid", "shota",
-    "stepchild", "teen", "teenager", "toddler", "tween", "youngster", "youth",
+    "adolescent", "baby", "bairn", "boy", "boyhood", "child", "childhood", "daughter", "girl", "girlhood", "girlie",
+    "godchild", "goddaughter", "grandchild", "granddaughter", "grandson", "gurl", "highschooler", "infant", "jailbait",
+    "juvenile", "kid", "kiddie", "kiddo", "kiddy", "kidlet", "kindergartener", "kindergartner", "loli", "lolicon",
+    "lolita", "minor", "newborn", "nymphet", "preschooler", "preteen", "preteenager", "pubescent", "schoolboy",
+    "schoolchild", "schoolgirl", "schoolkid", "shota", "shotacon", "stepchild", "stepdaughter", "stepson", "teen",
+    "teenager", "teenie", "teenybopper", "toddler", "tween", "youngling", "youngster", "youth",
 )
 _FORMS = (
-    "babies", "boyz", "children", "girlz", "grandchildren", "infancy", "kidz", "prepubescent", "pubescent",
+    "adolescence", "babies", "babyhood", "boyz", "childlike", "children", "girlz", "grandchildren",
+    "infancy", "kiddies", "kidz", "prepuberty", "prepubescent", "puberty", "schoolage", "schoolaged",
     "schoolchildren", "stepchildren", "teenage", "teenaged", "underage", "underaged",
 )
+# Short or composed ones, that count as whole plain words only: they are parts of too many others.
 _PHRASES = (
-    "under age", "under aged", "first grader", "second grader", "third grader", "fourth grader", "fifth grader",
-    "sixth grader", "seventh grader", "eighth grader", "ninth grader", "tenth grader", "grade schooler",
-    "primary schooler", "elementary schooler", "middle schooler", "high schooler",
+    "lad", "laddie", "lass", "lassie", "lasses", "son", "schooler", "school pupil", "school uniform", "school aged?",
+    "(?:high|middle|junior|elementary|primary|secondary|grade|nursery) ?school", "junior high", "kindergarten",
+    "pre ?school", "day ?care", "cub scout", "(?:little|young|wee) ones", "under aged?", "sweet (?:16|sixteen)",
+    "(?:not|below|under) (?:of )?legal age", "not (?:yet )?(?:an )?adult",
 )
 _NUMBERS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
     "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
 )
+_ROMAN = (
+    "", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii", "xiii", "xiv", "xv", "xvi", "xvii",
+)
+_ORDINALS = (
+    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
+    "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth",
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 # fmt: on
-_LONGEST = max(map(len, _NOUNS + _FORMS)) + 1
-_TERMS = frozenset(_NOUNS + _FORMS + tuple(noun + "s" for noun in _NOUNS))
+_JOINED = tuple(
+    first + second
+    for first in ("baby", "little", "teen", "tiny", "young")
+    for second in ("boy", "child", "girl", "kid", "boys", "girls", "kids")
+)
+_TERMS = frozenset(_NOUNS + _FORMS + _JOINED + tuple(noun + "s" for noun in _NOUNS))
+_LONGEST = max(map(len, _TERMS))
+_LOLL = frozenset(("loll", "lolls"))  # the only English words that are a term with i and l confused
+_FOLDED = frozenset(map(folded, _TERMS))
+_SINGLE = frozenset(folded(term) for term in _TERMS if len(term) > 3 and single(term) == term)
+_PHRASE = re.compile(rf"\b(?:{'|'.join(_PHRASES)})s?\b")
 
-# Digits and signs that stand for letters ("1" for i or l), and Cyrillic and Greek letters that look like Latin ones.
-_LEET = (str.maketrans("03457@$€1!|", "oeastaseiii"), str.maketrans("03457@$€1!|", "oeastaselll"))
-_LOOKALIKES = str.maketrans("авеікморстухһԁɡνοιαεκρτυχ", "abeikmopctyxhdgvoiaekptux")
-
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_WORD_AGE = "".join(rf"(?<!{tens}[\s-])" for tens in _TENS.split()) + f"(?:{'|'.join(_NUMBERS)})"
-_NUMBER = r"(?<![\d.,])(?:\d{1,3}(?:[ ,.]\d{3})+|\d+)"
-_JOIN = r"[\s\-‐-―_]*"
-_AGE_PATTERNS = tuple(
+_JOIN = r"[\s\-_]*"
+_GAP = r"[\s\-_.,/'’*+~|:]*"
+_BEFORE = "".join(rf"(?<!{word}[\s-])" for word in (*_TENS, "hundred", "thousand", "hundred and"))
+_WORD = rf"{_BEFORE}(?:{'|'.join(_NUMBERS)})(?!t?een|t?y\b|t?ies|t?h|[\s-](?:hundred|thousand))"
+_NUMBER = r"(?<![\d.,])(?:\d{1,3}(?:[ ,.]\d{3})+(?!\d)|\d+(?!\d)(?:[.,]\d{1,2}(?!\d))?)"
+_AGE = rf"(?P<age>{_NUMBER}|\b{_WORD})"
+_ROMAN_AGE = rf"(?P<age>{_NUMBER}|\b{_WORD}|\b(?:{'|'.join(_ROMAN[:0:-1])})(?![a-z]))"
+_MORE = rf"(?:{_GAP}and{_GAP}an?{_GAP}(?:half|quarter)|\s*(?:to|or|and|until|-|~)\s*(?:{_NUMBER}|{_WORD}))?"
+_NTH = rf"(?:{_BEFORE}\b(?:{'|'.join(_ORDINALS)}))"
+_TEENS = r"(?:1[3-8]|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen)"
+_QUANTITY = (  # what makes a number no age
+    r"(?!\d)(?!\s*(?:%|°|[x×:/]\s*\d|percent|degrees?|dollars?|euros?|cents?|pounds?|stars?|times|pieces|people|persons"
+    r"|seconds?|minutes?|mins?|hours?|days?|weeks?|months?|pixels?|px|mm|cm|m|km|in|inch(?:es)?|feet|ft|kg|g|mb|k|d)\b)"
+)
+_ONE = r"(?:woman|man|lady|female|male|person|human|student|gal|guy|actress|actor|she|he|her|him)"
+_PERSON = rf"(?:{_ONE}s?|women|men|ladies|people|boy|girl|baby|child|infant)"
+_IS = r"(?:\s*[,(\[:;-]\s*|\s+(?:is|was|of)\s+)"
+_YEARS = r"(?:years?|yrs?|y)"
+_PAST = r"(?:later|ago|after|before|of|in|into|since|together|apart|prior|earlier)"
+# A match whose age is below eighteen counts, and so does one that names no age.
+_AGES = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"(?P<age>{_NUMBER}|\b(?:{_WORD_AGE})){_JOIN}(?:years?|yrs?)\.?{_JOIN}(?:olds?\b|of{_JOIN}age\b|young\b)",
-        rf"(?P<age>{_NUMBER}|\b(?:{_WORD_AGE})){_JOIN}(?:yo|y/o|y\.\s?o\.?|yrold|yrsold)(?![a-z])",
-        rf"\b(?:aged?|ages){_JOIN}(?:of|is|:|=)?{_JOIN}(?P<age>{_NUMBER}|(?:{_WORD_AGE})\b)",
-        rf"\b(?:under|below|not{_JOIN}yet|younger{_JOIN}than){_JOIN}(?P<bound>1[0-8]\b|eighteen\b)",
+        rf"{_ROMAN_AGE}{_MORE}{_GAP}(?:y[e3][a4@]rs?|yrs?){_GAP}s?{_GAP}(?:[o0][l1!|]ds?\b|of{_GAP}age\b|young\b)",
+        rf"{_AGE}{_JOIN}(?:yo|y/o|y[.\s-]{{0,2}}o\.?|yrold|yrsold)(?![a-z])",
+        rf"\b(?:aged?|ages){_JOIN}(?:of|is|at|:|=)?{_JOIN}{_AGE}(?!(?:d|k|th|st|nd|rd|px|mm|cm)\b)",
+        rf"\b(?:under|below|not{_JOIN}yet|younger{_JOIN}than)(?:{_JOIN}the{_JOIN}age{_JOIN}of)?{_JOIN}"
+        rf"(?:1[0-8]|eighteen)s?\b{_QUANTITY}",
+        rf"(?:\b(?:under|below|less{_JOIN}than|not|before)\b(?:{_JOIN}the{_JOIN}age{_JOIN}of)?|<){_JOIN}{_TEENS}s?\b"
+        rf"{_QUANTITY}",
+        rf"\bturn(?:s|ed|ing)?{_JOIN}{_AGE}(?!\s*(?!(?:today|yesterday|now|this|last|years?)\b)\w|\.\d|°|%)",
+        rf"\b(?P<age>\d+)(?:st|nd|rd|th){_JOIN}birth{_JOIN}day",
+        rf"{_NTH}{_JOIN}birth{_JOIN}day",
+        rf"\bborn{_JOIN}{_AGE}{_JOIN}years?{_JOIN}ago",
+        rf"(?:\b(?:1[0-2]|[1-9])(?:st|nd|rd|th)|{_NTH}){_JOIN}grade(?:rs?)?\b",
+        rf"\b(?:grade|year){_JOIN}(?:1[0-2]|[1-9]){_JOIN}(?:student|pupil|class|learner)",
+        rf"\b{_ONE}{_IS}{_AGE}(?![.,]?\w|\s+\w|\s*[:/%°×])",
+        rf"{_AGE}{_JOIN}{_YEARS}{_JOIN}{_PERSON}\b",
+        rf"\b{_ONE}(?:{_IS}|\s+){_AGE}{_JOIN}{_YEARS}\b(?!{_JOIN}{_PAST}\b)",
+        rf"(?:{_NUMBER}|\b(?:an?|{_WORD})){_JOIN}(?:months?|weeks?|days?){_JOIN}olds?{_JOIN}{_PERSON}\b",
+        rf"\ban?{_JOIN}year{_JOIN}old{_JOIN}{_PERSON}\b",
     )
-)
-_PERSON = "(?:person|human|boy|girl|baby|child|infant)"
-_INFANT_AGE = re.compile(
-    rf"(?:{_NUMBER}|\b(?:an?|{_WORD_AGE})){_JOIN}(?:months?|weeks?|days?){_JOIN}olds?{_JOIN}{_PERSON}"
 )
 
 
 def mentions_minors(text: str) -> bool:
     """True if `text` names minors by an age word or an age below eighteen."""
-    plain = _plain(text)
-    if any(word in _TERMS for word in _spellings(plain)):
-        return True
-    words = " ".join(words_of(text))
-    if any(f" {phrase}" in f" {words}" for phrase in _PHRASES):
-        return True
-    return any(age < ADULT_AGE for age in _ages(plain)) or _INFANT_AGE.search(plain) is not None
+    shown = plain(text)
+    return (
+        any(map(_is_term, spellings(shown, _LONGEST)))
+        or any(pattern.fullmatch(term) for pattern in wildcards(shown) for term in _TERMS)
+        or _PHRASE.search(" ".join(words_of(text))) is not None
+        or any(age < ADULT_AGE for age in _ages(shown))
+    )
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a text in plain lower-case Latin letters and digits."""
-    return re.findall(r"[a-z0-9]+", _plain(text))
+def _is_term(word: str) -> bool:
+    return (folded(word) in _FOLDED and word not in _LOLL) or folded(single(word)) in _SINGLE
 
 
-def _plain(text: str) -> str:
-    """Compatibility forms folded, accents and invisible characters removed, look-alike letters replaced, lower case."""
-    folded = unicodedata.normalize("NFKD", text).casefold()
-    kept = "".join(char for char in folded if unicodedata.category(char) not in ("Mn", "Cf", "Cc") or char.isspace())
-    return kept.translate(_LOOKALIKES)
-
-
-def _spellings(plain: str) -> Iterator[str]:
-    """Every word that the text may be meant to hold, with undone disguises."""
-    candidates = re.findall(r"[a-z]+", plain)
-    candidates += [re.sub(r"[^a-z]", "", token) for token in plain.split()]
-    for token in re.findall(r"[a-z0-9@$€!|]+", plain):
-        if re.search(r"[a-z]", token):
-            candidates += [token.translate(table) for table in _LEET]
-    candidates += _spaced_out(plain)
-    for word in set(candidates):
-        yield word
-        yield re.sub(r"([a-z])\1{2,}", r"\1", word)
-        yield re.sub(r"([a-z])\1{2,}", r"\1\1", word)
-
-
-def _spaced_out(plain: str) -> Iterator[str]:
-    """Words written letter by letter: every part of three letters or more of a run of single letters."""
-    for run in re.findall(r"(?<![a-z0-9])(?:[a-z0-9@$!|][\s.\-_*/,]+){2,}[a-z0-9@$!|](?![a-z0-9])", plain):
-        letters = re.sub(r"[\s.\-_*/,]+", "", run)
-        for table in _LEET:
-            spelled = letters.translate(table)
-            for size in range(3, min(len(spelled), _LONGEST) + 1):
-                yield from (spelled[at : at + size] for at in range(len(spelled) - size + 1))
-
-
-def _ages(plain: str) -> Iterator[int]:
-    """The ages that a text states, and 0 for "under" a youth's age."""
-    for pattern in _AGE_PATTERNS:
-        for match in pattern.finditer(plain):
+def _ages(shown: str) -> Iterator[int]:
+    """The ages that a plain text states, and 0 where it names none but those of minors."""
+    for pattern in _AGES:
+        for match in pattern.finditer(shown):
             written = match.groupdict().get("age")
             yield 0 if written is None else _age(written)
 
 
 def _age(written: str) -> int:
-    if written in _NUMBERS:
-        return _NUMBERS.index(written)
+    for names in (_NUMBERS, _ROMAN):
+        if written in names:
+            return names.index(written)
+    whole = re.sub(r"[.,]\d{1,2}$", "", written)
     # Python refuses to read absurdly long numbers; none of them is an age below eighteen.
-    digits = re.sub(r"[ ,.]", "", written).lstrip("0")
+    digits = re.sub(r"[ ,.]", "", whole).lstrip("0")
     return int(digits or "0") if len(digits) < 6 else 10**6

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from pruneguard.errors import ConfigError, GuardFailure, Refusal
 
-from .ages import mentions_minors, words_of
+from .ages import mentions_minors
+from .disguises import words_of
 
 Image = NDArray[np.uint8]
 

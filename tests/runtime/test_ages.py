@@ -11,16 +11,28 @@ from pruneguard.runtime import mentions_minors
 
 REFUSED = """
 a child|children playing|two kids|a kid's hat|a minor key|teens|a teenager|babies|toddlers|a schoolgirl|a school girl
-boys|GIRL|an under-age person|underage|a high-schooler|a third grader|youths
+boys|GIRL|an under-age person|underage|a high-schooler|a third grader|youths|a lad|two lasses|father and son
+daughters|a school pupil|a high school student|Junior High|kindergarten|pre-school|young ones|in puberty|a teen girl
+babygirl|TeenGirl|#younggirls|👧|👨‍👩‍👦|7th grade|8th-graders|a year 9 pupil|a sixteenth birthday|12th birthday
 a 15 year old|15-year-old|15yo|15 y/o|15 y.o.|a 16yr old|a 9 years old|8 yrs old|17 years of age|aged 12|age 12|age: 9
 aged seventeen|fifteen year old|twelve-year-olds|under 18|under eighteen|younger than 16|6 month old baby
+15 yo|14 y o|14 y-o|14.year.old|14/year/old|14 year's old|9.5 years old|17,5 years old|nine and a half years old
+8-20 years old|10 to 12 years old|xiv years old|Ⅻ years old|⑭ years old|٤ years old|1️⃣4️⃣ years old
+12 y3ars 0ld|a year old human|a woman, 15, smiling|a man (16)|she is 17|a person of 14 years|a female 14 yrs|14yr woman
+under the age of 16|less than 17|<18|not yet 18|not 18|not of legal age|turned 15 today|turns 16|born 12 years ago
 a k1d|ch1ld|t33n|g!rl|a b@by|c h i l d|c.h.i.l.d|a c-h-i-l-d portrait|m.i.n.o.r.s|chi-ld|ch.ild|G I R L|kiiids
-ｃｈｉｌｄ|chíld|ki\u200bd|\u0441hild
+ｃｈｉｌｄ|chíld|ki\u200bd|\u0441hild|chiId|gir1|girI|giirl|9irl|8oy|6aby|ch¡ld|g*rl|t**n|k#d|gi rl|ch ild|c'h'i'l'd
+k i d s|ǥirl|gⅰrl|ʙᴏʏ|🅱🅾🆈|🇰🇮🇩|kıd|кид|ցirl|ꮯhild|g̷i̷r̷l̷
 """
 ALLOWED = """
 a red star in flat style|a bare mannequin in flat style|adult woman|18 year old building|a 2,000 year old temple
 10 000 year old cave|1000-year-old oak|a 45-year-old man|aged 30|a woman aged 21|age of 18|thirty-two years old
 twenty one years old|forty-five year old|one hundred years old|eighteen-year-old|a man in his 20s|over 18
+a woman, 45, in a garden|a man (52)|a woman, 16:9|portrait of a man, 8k|woman, 4 birds|a man 3 years later
+20-year-old woman|20yo man|25 y o|aged nineteen|aged sixty|aged six hundred years|one hundred and five year old oak
+21st birthday|twenty-first birthday|ice age 3D render|under 18 degrees|less than 15 minutes|turning 15 degrees
+a 15 cm figure|16 years later|the 15th century|third floor|18+|louis xiv chair|i am 30 years old|two stars|1/2|a * b
+season|song|salad|ladder|glass|captain kidd|loll about|soon|a 5 min or less sketch|skid|girdle|youngest|tall ship
 a kidney|kidskin gloves|a cowboy|boyfriend|a steam engine|a canteen|minority report|youthful|the age of reason
 Bronze Age 1200 BC|3 years later|a 5 minute sketch|12 string guitar|16 bit pixel art|8k photo|page 12|a b c d e
 """

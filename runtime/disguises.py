@@ -1,0 +1,91 @@
+"""Texts without their disguises: what a reader, or a model, takes the letters for."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from itertools import pairwise
+
+# Letters of other alphabets that look like Latin ones.
+_LOOKALIKES = str.maketrans(
+    "авеікморстухһԁѕјӏԛԝьпгидлνοιαεκρτυχγωցհոսօյქⲁⲃⲉⲓⲕⲙⲛⲟⲣⲥⲧⲩⲭᎪᎠᎬᎥᎻᎫᏦᏞᎷᏢᎡᏕᎢᏟᏀᏴᏧᏂ",
+    "abeikmopctyxhdsjlqwbnridlvoiaekptuxywghnuojdabeikmnopctyxadeihjklmprstcgbdh",
+)
+# Signs that stand for letters; what may be i, l or 1 is compared as l, see `folded`. 6 is read as g and as b.
+_LEET = tuple(str.maketrans("0345789@$€1!|¡+6", f"oeastbgasellllt{six}") for six in "gb")
+_SIGN = r"[a-z0-9@$€!|¡+]"
+_LATIN = re.compile(
+    r"(?:.* )?(?:LATIN|SYMBOL)\b.*?\bLETTER"
+    r" (?:(?:SMALL|CAPITAL|SCRIPT|DOTLESS|REVERSED|LONG|OPEN|INSULAR) )*([A-Z])(?: WITH .*)?"
+)
+
+
+def plain(text: str) -> str:
+    """Lower case Latin where it can be: no accents, look-alikes or invisible characters; emoji by their names."""
+    return "".join(map(_plain_char, unicodedata.normalize("NFKD", text).casefold()))
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in plain lower-case Latin letters and digits."""
+    return re.findall(r"[a-z0-9]+", plain(text))
+
+
+def spellings(text: str, longest: int) -> Iterator[str]:
+    """Every word that a plain text may be meant to hold; those written letter by letter up to `longest` letters."""
+    candidates = words = re.findall(r"[a-z]+", text)
+    candidates = candidates + [re.sub(r"[^a-z]", "", token) for token in text.split()]
+    # "min or" is the one pair of everyday words that makes another word of ours.
+    candidates += [first + second for first, second in pairwise(words) if first != "min"]
+    for token in re.findall(f"{_SIGN}+", text):
+        if re.search(r"[a-z]", token):
+            candidates += [token.translate(table) for table in _LEET]
+    candidates += _spaced_out(text, longest)
+    for word in set(candidates):
+        yield word
+        yield re.sub(r"(.)\1{2,}", r"\1", word)
+        yield re.sub(r"(.)\1{2,}", r"\1\1", word)
+
+
+def wildcards(text: str) -> set[re.Pattern[str]]:
+    """Words with a sign for some letters, as patterns."""
+    tokens = {token.strip("*#") for token in re.findall(r"[a-z*#]+", text)}
+    hidden = (token for token in tokens if re.search(r"[*#]", token) and len(re.sub(r"[*#]", "", token)) > 1)
+    return {re.compile(re.sub(r"[*#]", ".", token)) for token in hidden}
+
+
+def folded(word: str) -> str:
+    """A word in which i and l are one letter: many disguises swap them, and 1, ! and | stand for both."""
+    return word.replace("i", "l")
+
+
+def single(word: str) -> str:
+    """A word without doubled letters."""
+    return re.sub(r"(.)\1+", r"\1", word)
+
+
+def _plain_char(char: str) -> str:
+    if char.isascii():
+        return char if char.isprintable() or char.isspace() else ""
+    category = unicodedata.category(char)
+    if char.isspace() or category == "Pd":
+        return " " if char.isspace() else "-"
+    if category in ("Mn", "Me", "Cf", "Cc"):
+        return ""
+    if category == "No":
+        return f"{unicodedata.numeric(char):g}"
+    name = unicodedata.name(char, "")
+    if letter := _LATIN.fullmatch(name):
+        return letter[1].lower()
+    return f" {name.lower()} " if category == "So" else char.translate(_LOOKALIKES)
+
+
+def _spaced_out(text: str, longest: int) -> Iterator[str]:
+    """Words written letter by letter: every part of three letters or more of a run of single letters."""
+    for sign, gap in ((r"[a-z0-9]", r"[^a-z0-9]"), (_SIGN, r"[\s.\-_*/,]")):
+        for run in re.findall(rf"(?<![a-z0-9])(?:{sign}{gap}{{1,4}}){{2,}}{sign}(?![a-z0-9])", text):
+            letters = re.sub(gap, "", run)
+            for table in _LEET:
+                spelled = letters.translate(table)
+                for size in range(3, min(len(spelled), longest) + 1):
+                    yield from (spelled[at : at + size] for at in range(len(spelled) - size + 1))
