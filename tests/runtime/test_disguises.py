@@ -34,9 +34,7 @@ def test_words_are_split_at_all_else() -> None:
     assert words_of("Van-Gogh's “Stárry  Night” (1889)") == ["van", "gogh", "s", "starry", "night", "1889"]
 
 
-@pytest.mark.parametrize(
-    "text", ["star", "st.ar", "st ar", "s t a r", "s'~t.a r", "5t4r", "s|t|a|r", "staaar", "+ar st"]
-)
+@pytest.mark.parametrize("text", ["star", "st.ar", "st ar", "s t a r", "s'~t.a r", "5t4r", "s|t|a|r", "staaar", "s+ar"])
 def test_spellings_undo_a_disguise(text: str) -> None:
     assert "star" in set(spellings(text, longest=6))
 
