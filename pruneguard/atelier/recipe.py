@@ -27,7 +27,6 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -36,7 +35,7 @@ from pruneguard.atelier import world
 from pruneguard.atelier.components import build_scheduler, build_text_encoder, build_unet, build_vae
 from pruneguard.atelier.oracle import ATTRIBUTES, Oracle, labels_of, scene_of
 from pruneguard.atelier.vocabulary import build_tokenizer
-from pruneguard.models import load_pipeline
+from pruneguard.models import load_pipeline, quiet
 from pruneguard.training.attention import PlainAttention
 
 
@@ -281,6 +280,9 @@ def _resume(out: Path, model: nn.Module, average: nn.Module, optimiser: torch.op
 
 def save_pipeline(out: Path, folder: Path) -> None:
     """Write the pipeline and the oracle in half precision."""
+    with quiet():
+        from diffusers import StableDiffusionPipeline
+
     vae, tokenizer = _load_vae(out), build_tokenizer()
     vae.register_to_config(scaling_factor=round(1 / float(load_file(out / "latents.safetensors")["std"]), 5))
     model = nn.ModuleDict({"unet": build_unet(), "text_encoder": build_text_encoder(tokenizer)})

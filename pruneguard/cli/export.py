@@ -32,4 +32,5 @@ def command(onnx: bool, bundle: Path, opset: int, detector: str | None) -> None:
         click.echo(f"audit of the engine: {result.concept} drawn in {result.target_rate:.1%}")
     if not all(audit.passed for audit in opened.manifest.audits if audit.subject == "onnx"):
         raise LineageError(f"{bundle}: the engine failed its audit; the runtime refuses it until it is trained again")
-    click.echo(f'next: pruneguard generate "a prompt" --bundle {bundle}')
+    consent = "" if opened.manifest.policy_concepts else " --allow-unaudited"
+    click.echo(f'next: pruneguard generate "a prompt" --bundle {bundle}{consent}')

@@ -19,6 +19,8 @@ from pruneguard.errors import ConfigError
 from pruneguard.evaluation.detectors import Detector, Images, OracleDetector, share
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.runtime import Components, draw, mentions_minors
+from pruneguard.runtime.pndm import MAX_STEPS
+from pruneguard.runtime.request import MAX_GUIDANCE
 
 PRESERVED = ("object", "style", "colour")
 
@@ -40,6 +42,11 @@ class AuditSettings:
             raise ConfigError("an audit needs at least one target picture and a batch of at least one")
         if not 0 <= self.limit <= 1:
             raise ConfigError(f"the audit's limit must lie between 0 and 1, not {self.limit}")
+        if not (1 <= self.steps <= MAX_STEPS and 0 <= self.guidance_scale <= MAX_GUIDANCE and self.seed >= 0):
+            raise ConfigError(
+                f"an audit draws in 1 to {MAX_STEPS} steps at guidance 0 to {MAX_GUIDANCE:g} from a seed from 0, "
+                f"not {self.steps}, {self.guidance_scale}, {self.seed}"
+            )
 
 
 @dataclass(frozen=True)
@@ -81,8 +88,11 @@ def run_audit(
 ) -> AuditResult:
     """Draw all prompts and read the pictures.
 
-    `on_images` is told how many more pictures are done. Raises ConfigError when a prompt mentions minors.
+    `on_images` is told how many more pictures are done. Raises ConfigError when a prompt mentions minors, and when none
+    asks for the concept: nothing seen is no evidence.
     """
+    if not prompts.target:
+        raise ConfigError(f"no prompt asks for {concept.name!r}, so that nothing can be audited; give it audit_prompts")
     refuse_minors([*prompts.target, *prompts.other])
     target = _draw(components, prompts.target, settings, settings.seed, on_images)
     other = _draw(components, prompts.other, settings, settings.seed + 1_000_000, on_images)

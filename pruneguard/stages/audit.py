@@ -14,6 +14,7 @@ from pruneguard.evaluation.audit import AuditResult, AuditSettings, run_audit
 from pruneguard.evaluation.detectors import Detector, build_detector
 from pruneguard.evaluation.prompts import AuditPrompts, atelier_prompts, general_prompts
 from pruneguard.runtime import Components, onnx_components, torch_components
+from pruneguard.stages.models import load_teacher
 from pruneguard.stages.settings import family_of
 from pruneguard.training import Advance, OnProgress
 
@@ -93,9 +94,7 @@ def subject_components(bundle: Bundle, subject: str) -> Components:
     """What draws for a subject: the torch model or the ONNX engines."""
     if subject == "onnx":
         return onnx_components(bundle)
-    from pruneguard.models import load_pipeline
-
-    return torch_components(load_pipeline(bundle.path))
+    return torch_components(load_teacher(bundle.path))
 
 
 def audit_bundle(

@@ -110,7 +110,25 @@ def test_a_list_that_mentions_minors_is_never_drawn_from(monkeypatch: pytest.Mon
     refuse_minors(["a disc", "a ring"])
 
 
-@pytest.mark.parametrize("wrong", [{"target": 0}, {"other": -1}, {"batch_size": 0}, {"limit": 1.5}, {"limit": -0.1}])
+def test_an_audit_in_which_nothing_asks_for_the_concept_is_none() -> None:
+    with pytest.raises(ConfigError, match="no prompt asks for 'glow'"):
+        run_audit(None, GLOW, AuditPrompts((), ("a ring",)), Bright(0), BRIEF)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"target": 0},
+        {"other": -1},
+        {"batch_size": 0},
+        {"limit": 1.5},
+        {"limit": -0.1},
+        {"steps": 0},
+        {"steps": 101},
+        {"guidance_scale": float("nan")},
+        {"seed": -1},
+    ],
+)
 def test_settings_that_make_no_audit_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="audit"):
         AuditSettings(**wrong)
