@@ -52,7 +52,7 @@ def reconstruct(pipeline: Pipeline, images: Images, batch: int = 64) -> Images:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/atelier.json"))
 def main(model: str, renderings: int, prompts: int, guidance_scale: float, seed: int, out: Path) -> None:
     """Measure and write the results."""
-    pipeline, oracle = load_pipeline(model), load_oracle()
+    machine, pipeline, oracle = describe(), load_pipeline(model), load_oracle()
     rng = np.random.default_rng([seed, 99])
     shown = [world.sample_scene(rng) for _ in range(renderings)]
     images, labels = np.stack([world.render(scene, rng) for scene in shown]), labels_of(shown)
@@ -80,7 +80,7 @@ def main(model: str, renderings: int, prompts: int, guidance_scale: float, seed:
         },
         "seconds_per_picture": round(seconds / prompts, 3),
         "command": "python -m benchmarks.atelier " + " ".join(sys.argv[1:]),
-        **describe(),
+        **machine,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(results, indent=2) + "\n")

@@ -34,7 +34,7 @@ def _cpu() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of this repository, with "+changes" where the working tree differs; None outside a repository."""
+    """The commit of this repository, with "+changes" where anything but results differs; None outside a repository."""
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -42,6 +42,7 @@ def _commit() -> str | None:
         return done.stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+        changed = git("status", "--porcelain", "--", ":/", ":(exclude,top)benchmarks/results")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None

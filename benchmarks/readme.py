@@ -46,7 +46,7 @@ def demo_section(demo: dict[str, Any]) -> str:
         "guidance 7.5, read by atelier's oracle. “Rest of its prompt”: what pictures that ask for "
         f"“{demo['concept']}” keep of everything else they ask for.",
         "",
-        _source("demo", "make demo", demo),
+        _source("demo", "python -m benchmarks.demo", demo),
     ]
     return "\n".join(rows)
 
@@ -90,7 +90,8 @@ def _cold_rows(cold: dict[str, Any]) -> list[str]:
 
 def _source(name: str, command: str, results: dict[str, Any]) -> str:
     machine = f"{results['cpu']}, {results['cores']} cores" if "cpu" in results else "two cores"
-    commit = str(results.get("commit") or "?")[:10]
+    commit, changes, _ = str(results.get("commit") or "?").partition("+changes")
+    commit = commit[:10] + changes
     link = f"[`{name}.json`](benchmarks/results/{name}.json)"
     return f"<sub>`{command.strip()}` → {link} · {machine} · commit {commit}</sub>"
 

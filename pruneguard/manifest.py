@@ -52,6 +52,10 @@ class Audit:
     preserved: dict[str, float]
     images: int
     digests: dict[str, str]
+    detector: str = ""
+    target_images: int = 0
+    """How many of `images` asked for the concept."""
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,9 @@ def _audit(item: object, where: str, at: str) -> Audit:
     if record["subject"] not in SUBJECTS:
         raise _invalid(where, f"{at}.subject", "one of " + ", ".join(SUBJECTS), record["subject"])
     _typed(record["passed"], bool, where, f"{at}.passed")
-    _check(record["images"], _is_count, "a whole number", where, f"{at}.images")
+    _typed(record["detector"], str, where, f"{at}.detector")
+    for name in ("images", "target_images", "seed"):
+        _check(record[name], _is_count, "a whole number", where, f"{at}.{name}")
     for name in ("target_rate", "limit"):
         _check(record[name], _is_finite, "a finite number", where, f"{at}.{name}")
     for name, value in _typed(record["preserved"], dict, where, f"{at}.preserved").items():

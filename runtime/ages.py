@@ -81,9 +81,9 @@ _PAST = r"(?:later|ago|after|before|of|in|into|since|together|apart|prior|earlie
 _AGES = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"{_ROMAN_AGE}{_MORE}{_GAP}(?:y[e3][a4@]rs?|yrs?){_GAP}s?{_GAP}(?:[o0][l1!|]ds?\b|of{_GAP}age\b|young\b)",
+        rf"{_ROMAN_AGE}{_MORE}{_GAP}(?:y[e3][a4@]rs?|yrs?){_GAP}(?:s{_GAP})?(?:[o0][l1!|]ds?\b|of{_GAP}age\b|young\b)",
         rf"{_AGE}{_JOIN}(?:yo|y/o|y[.\s-]{{0,2}}o\.?|yrold|yrsold)(?![a-z])",
-        rf"\b(?:aged?|ages){_JOIN}(?:of|is|at|:|=)?{_JOIN}{_AGE}(?!(?:d|k|th|st|nd|rd|px|mm|cm)\b)",
+        rf"\b(?:aged?|ages){_JOIN}(?:(?:of|is|at|:|=){_JOIN})?{_AGE}(?!(?:d|k|th|st|nd|rd|px|mm|cm)\b)",
         rf"\b(?:under|below|not{_JOIN}yet|younger{_JOIN}than)(?:{_JOIN}the{_JOIN}age{_JOIN}of)?{_JOIN}"
         rf"(?:1[0-8]|eighteen)s?\b{_QUANTITY}",
         rf"(?:\b(?:under|below|less{_JOIN}than|not|before)\b(?:{_JOIN}the{_JOIN}age{_JOIN}of)?|<){_JOIN}{_TEENS}s?\b"

@@ -14,6 +14,11 @@ _LOOKALIKES = str.maketrans(
 )
 # Signs that stand for letters; what may be i, l or 1 is compared as l, see `folded`. 6 is read as g and as b.
 _LEET = tuple(str.maketrans("0345789@$€1!|¡+6", f"oeastbgasellllt{six}") for six in "gb")
+# Everyday words that make one of ours where they follow each other.
+_EVERYDAY = {
+    *(("min", "or"), ("in", "fancy"), ("lol", "i"), ("lol", "l"), ("lol", "is")),
+    *((first, second) for first in ("shot", "shoot") for second in ("a", "as")),
+}
 _SIGN = r"[a-z0-9@$€!|¡+]"
 _LATIN = re.compile(
     r"(?:.* )?(?:LATIN|SYMBOL)\b.*?\bLETTER"
@@ -35,8 +40,7 @@ def spellings(text: str, longest: int) -> Iterator[str]:
     """Every word that a plain text may be meant to hold; those written letter by letter up to `longest` letters."""
     candidates = words = re.findall(r"[a-z]+", text)
     candidates = candidates + [re.sub(r"[^a-z]", "", token) for token in text.split()]
-    # "min or" is the one pair of everyday words that makes another word of ours.
-    candidates += [first + second for first, second in pairwise(words) if first != "min"]
+    candidates += [first + second for first, second in pairwise(words) if (first, second) not in _EVERYDAY]
     for token in re.findall(f"{_SIGN}+", text):
         if re.search(r"[a-z]", token):
             candidates += [token.translate(table) for table in _LEET]

@@ -121,9 +121,9 @@ class GuardedSampler:
             batch_size=self._batch_size,
             cfg=cfg,
         )
-        said = check_prompts(self.guards, request.prompts)
-        drawn = [text for text, scale in zip(request.negatives, request.guidance, strict=True) if scale < 1]
-        check_prompts(self.guards, drawn)
+        said = check_prompts(self.guards, dict(enumerate(request.prompts)))
+        drawn = {i: text for i, text in enumerate(request.negatives) if request.guidance[i] < 1}
+        check_prompts(self.guards, drawn, "negative prompt")
         truncated = self.components.tokenizer(request.prompts).truncated
         batches = latent_batches(self.components, request, on_step, cancelled)
         pixels = np.concatenate([decode_latents(self.components, latents, cancelled) for latents in batches])

@@ -97,11 +97,13 @@ class ConceptTermsGuard:
         return None
 
 
-def check_prompts(guards: Sequence[Guard], prompts: Sequence[str]) -> tuple[tuple[Verdict, ...], ...]:
-    """The verdicts on each prompt. Raises GuardRefusal, or GuardFailure if a guard cannot decide."""
+def check_prompts(
+    guards: Sequence[Guard], prompts: Mapping[int, str], what: str = "prompt"
+) -> tuple[tuple[Verdict, ...], ...]:
+    """The verdicts on each prompt, by its index. Raises GuardRefusal, or GuardFailure if a guard cannot decide."""
     return tuple(
-        run_guards([(guard.name, partial(guard.check_prompt, prompt)) for guard in guards], "prompt", index)
-        for index, prompt in enumerate(prompts)
+        run_guards([(guard.name, partial(guard.check_prompt, prompt)) for guard in guards], what, index)
+        for index, prompt in prompts.items()
     )
 
 

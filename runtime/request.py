@@ -60,6 +60,7 @@ def make_request(
             raise RequestError(f"prompt {index} must be a text that is not empty")
         if len(prompt) > MAX_PROMPT:
             raise RequestError(f"prompt {index} must have at most {MAX_PROMPT} characters, not {len(prompt)}")
+        _encodable(f"prompt {index}", prompt)
     steps = settings.steps if steps is None else _whole("steps", steps, 1, MAX_STEPS)
     guidance = settings.guidance_scale if guidance_scale is None else guidance_scale
     sides = [_latent_side(name, size, settings) for name, size in (("height", height), ("width", width))]
@@ -80,6 +81,15 @@ def check_cfg(cfg: Guidance) -> Guidance:
     if cfg not in get_args(Guidance):
         raise RequestError(f"cfg must be 'batched' or 'sequential', not {cfg!r}")
     return cfg
+
+
+def _encodable(name: str, text: str) -> str:
+    """The text itself. Raises RequestError for half a surrogate pair, which JSON lets through and tokenizers refuse."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise RequestError(f"{name} holds half of a surrogate pair; send whole characters") from None
+    return text
 
 
 def _rows(name: str, value: Any, count: int) -> list[Any]:
@@ -114,7 +124,7 @@ def _guidance(value: object) -> float:
 def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > MAX_PROMPT:
         raise RequestError(f"negative_prompt must be a text of at most {MAX_PROMPT} characters")
-    return value
+    return _encodable("negative_prompt", value)
 
 
 def _latent_side(name: str, pixels: int | None, settings: SamplerSettings) -> int:

@@ -37,12 +37,17 @@ def command(bundle: Path, subject: str | None, detector: str | None, **given: An
     recorded, its_detector = recorded_audit(opened)
     settings = replace(recorded, **{name: value for name, value in given.items() if value is not None})
     with RichProgress() as progress:
-        results = audit_bundle(bundle, subject, detector or its_detector, settings, progress)
+        results, kept = audit_bundle(bundle, subject, detector or its_detector, settings, progress)
     table = Table("concept", "drawn when asked for", "limit", "object kept", "style kept", "colour kept", title=subject)
     for result in results:
         kept = [f"{result.preserved[name]:.1%}" if result.preserved else "-" for name in ("object", "style", "colour")]
         table.add_row(result.concept, f"{result.target_rate:.1%}", f"{settings.limit:.0%}", *kept)
     Console().print(table)
+    for concept in kept:
+        click.echo(
+            f"{concept}: shown and not recorded; an audit takes an earlier one's place with its detector and seed, "
+            "and at least as many pictures"
+        )
     failed = [result.concept for result in results if result.target_rate > settings.limit]
     if failed:
         raise LineageError(

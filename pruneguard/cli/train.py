@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,16 +45,14 @@ def command(
     if dry_run:
         click.echo(json.dumps(settings.to_dict(), indent=2))
         return
-    from pruneguard.stages.train import run_folder, train_bundle
+    from pruneguard.stages.train import train_bundle
     from pruneguard.training import RichProgress
     from pruneguard.training.processes import this_process
     from pruneguard.training.progress import silent
 
     process = this_process()
-    if fresh and process.is_main_process:  # the others look into the folder only when the main one has encoded the data
-        shutil.rmtree(run_folder(out), ignore_errors=True)
     with RichProgress() if process.is_main_process else nullcontext(silent) as progress:
-        bundle, _, _ = train_bundle(settings, out, progress)
+        bundle, _, _ = train_bundle(settings, out, progress, fresh=fresh)
     if process.is_main_process:
         _tell(bundle, out, concepts)
     process.destroy_process_group()

@@ -32,11 +32,11 @@ def command(bundle: Path, digest: str | None) -> None:
     for stage in manifest.stages:
         lineage.add_row(_shown(stage.name), _brief(stage.settings), _brief(stage.metrics))
     console.print(lineage)
-    audits = Table("concept", "subject", "target rate", "limit", "passed", title="audits")
+    audits = Table("concept", "subject", "target rate", "limit", "passed", "of", "seen by", title="audits")
     for audit in manifest.audits:
-        audits.add_row(
-            _shown(audit.concept), audit.subject, f"{audit.target_rate:.1%}", f"{audit.limit:.0%}", str(audit.passed)
-        )
+        rate, limit = f"{audit.target_rate:.1%}", f"{audit.limit:.0%}"
+        row = (rate, limit, str(audit.passed), str(audit.target_images), _shown(audit.detector))
+        audits.add_row(_shown(audit.concept), audit.subject, *row)
     console.print(audits)
     subject = "onnx" if opened.weights("onnx") else "model"
     opened.require_audits(subject)

@@ -39,6 +39,7 @@ from pruneguard.staging import file_aside
 from pruneguard.training import Advance, OnProgress, train
 
 CONCEPT = "mosaic"
+RUNS = ("bundle", "distilled")
 COLUMNS, MARKED = 8, 3  # pictures shown of each subject, of which the concept's
 
 
@@ -60,6 +61,7 @@ def run_demo(
     errors of the stages.
     """
     started = time.perf_counter()
+    resumed = any(run_folder(out / name).exists() for name in RUNS)
     settings = _settings(concept, steps, pictures)
     (chosen,) = settings.load_concepts()
     teacher = load_teacher(settings.model)
@@ -84,6 +86,7 @@ def run_demo(
     numbers = {
         "concept": chosen.name,
         "unet_macs": {"dense": macs["dense"], "erased": macs["pruned"], "ratio": macs["ratio"]},
+        "resumed": resumed,  # wall_s is then of the last part only
         "limit": settings.audit.limit,
         "passed": all(audit.passed for audit in bundle.manifest.audits),
         **{name: result.to_dict() for name, result in audits.items()},
@@ -98,7 +101,7 @@ def run_demo(
 
 def forget_runs(out: Path) -> None:
     """Removes the demo's own checkpoints and caches, and no other run's."""
-    for name in ("bundle", "distilled"):
+    for name in RUNS:
         shutil.rmtree(run_folder(out / name), ignore_errors=True)
 
 

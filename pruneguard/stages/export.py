@@ -56,7 +56,7 @@ def export_bundle(
             results = audit_components("onnx", components, concepts, family, found, audit, on_progress)
             digests = draft.weights("onnx")
             for result in results:
-                draft.add_audit(to_record(result, "onnx", audit.limit, digests))
+                draft.add_audit(to_record(result, "onnx", audit, digests))
     return Bundle.open(path), record, results
 
 

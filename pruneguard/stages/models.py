@@ -16,9 +16,14 @@ _SHARED = ("in_channels", "out_channels", "cross_attention_dim", "block_out_chan
 def load_teacher(source: str | Path) -> Pipeline:
     """The pipeline on this process's accelerator where it has one: encoding, scoring and auditing run there too.
 
-    Raises ModelError.
+    Raises ModelError, and LineageError for a bundle that changed.
     """
-    return load_pipeline(source).to(this_process().device)
+    bundle = bundle_at(source)
+    seal = bundle.verify() if bundle else None
+    teacher = load_pipeline(source)
+    if seal:
+        seal.check()
+    return teacher.to(this_process().device)
 
 
 def load_student(source: str, teacher: Pipeline) -> Any:
@@ -27,7 +32,7 @@ def load_student(source: str, teacher: Pipeline) -> Any:
     Raises ConfigError where its latents or text states are not the teacher's, LineageError for a bundle that changed,
     and ModelError.
     """
-    bundle = student_bundle(source)
+    bundle = bundle_at(source)
     seal = bundle.verify() if bundle else None
     unet = load_pipeline(Path(source) if Path(source).exists() else source).unet
     if seal:
@@ -41,6 +46,6 @@ def load_student(source: str, teacher: Pipeline) -> Any:
     return unet
 
 
-def student_bundle(source: str) -> Bundle | None:
-    """The bundle that a student comes from; None for a diffusers folder or a hub id. Raises BundleError."""
+def bundle_at(source: str | Path) -> Bundle | None:
+    """The bundle that a model comes from; None for a diffusers folder or a hub id. Raises BundleError."""
     return Bundle.open(source) if (Path(source) / MANIFEST).is_file() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -10,6 +11,7 @@ from typing import Any
 
 from pruneguard.bundle import Bundle, BundleDraft, Stage, write_bundle
 from pruneguard.concepts import Concept
+from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditResult
 from pruneguard.evaluation.detectors import Detector
 from pruneguard.export import sampler_settings
@@ -17,7 +19,7 @@ from pruneguard.models import Pipeline
 from pruneguard.runtime import torch_components
 from pruneguard.stages.audit import audit_components, find_detector, to_record
 from pruneguard.stages.data import build_data
-from pruneguard.stages.models import load_student, load_teacher, student_bundle
+from pruneguard.stages.models import bundle_at, load_student, load_teacher
 from pruneguard.stages.prune import macs_record, prune, prune_in
 from pruneguard.stages.settings import RunSettings
 from pruneguard.training import OnProgress, TrainResult, train
@@ -30,14 +32,18 @@ PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "
 
 
 def run_folder(out: Path) -> Path:
-    """Where the checkpoints and caches of a bundle's run lie: beside it, under runs/."""
+    """Where the checkpoints and caches of a bundle's run lie: beside it, under runs/. Raises ConfigError."""
+    if out.name == "runs":
+        raise ConfigError(f"{out}: a bundle cannot be called runs, for its run would lie in it; give another name")
     return out.absolute().parent / "runs" / out.name
 
 
 def train_bundle(
-    settings: RunSettings, out: Path, on_progress: OnProgress
+    settings: RunSettings, out: Path, on_progress: OnProgress, *, fresh: bool = False
 ) -> tuple[Bundle, TrainResult, list[AuditResult]]:
     """The whole stage, from a dense model to an erased pruned bundle at `out`; killed, it goes on where it was.
+
+    `fresh` forgets the checkpoints and caches of an earlier run, once nothing is found wrong with this one.
 
     Nothing is written to `out` before all is done. Of several processes (`accelerate launch`) all train, and the main
     one encodes, prunes, audits and writes; all must see the same folders, and only the main one returns audits.
@@ -53,6 +59,8 @@ def train_bundle(
     with write_bundle(out) if process.is_main_process else nullcontext() as draft:
         teacher = load_teacher(settings.model)
         source = fingerprint(teacher.unet)
+        if fresh and process.is_main_process:  # the others look into it when the main one has encoded the data
+            shutil.rmtree(folder, ignore_errors=True)
         with process.main_process_first():
             data = build_data(teacher, settings, folder / "data", on_progress)
             student = (
@@ -115,7 +123,7 @@ def _audit(
     components, digests = torch_components(pipeline), draft.weights("model")
     audits = audit_components("model", components, concepts, settings.family, detector, settings.audit, on_progress)
     for audited in audits:
-        draft.add_audit(to_record(audited, "model", settings.audit.limit, digests))
+        draft.add_audit(to_record(audited, "model", settings.audit, digests))
     return audits
 
 
@@ -150,7 +158,7 @@ def _prune_stage(settings: RunSettings, source: str, macs: dict[str, Any]) -> St
 def _student_stage(settings: RunSettings, source: str, student: Any, macs: dict[str, Any]) -> Stage:
     """A student that was pruned elsewhere: what it is, and nothing of a search that was not run here."""
     assert settings.student is not None
-    bundle = student_bundle(settings.student)
+    bundle = bundle_at(settings.student)
     return Stage(
         name="student",
         inputs={

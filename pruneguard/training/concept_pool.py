@@ -41,6 +41,7 @@ def build_pool(
         "settings": {key: value for key, value in asdict(settings).items() if key in _DRAWN_BY},
         "kind": (settings.source.kind, settings.source.others),
         "seed": seed,
+        "scheduler": dict(pipeline.scheduler.config),
         "models": [fingerprint(part) for part in (pipeline.unet, pipeline.text_encoder)],
     }
     kept = folder / f"concept-{concept.name}-{digest_of(made_from)[:16]}"

@@ -51,7 +51,7 @@ class LatentSet:
     text_of: Tensor
     """Entry of `texts` for each row, (N,) int64."""
     digest: str
-    """Names what the set was made from; equal digests mean equal rows."""
+    """Names what the whole set was made from, before `where` left rows out."""
     shown: tuple[str, ...] = ()
     """All that each entry of `images` shows, in words, where it is known; a caption may leave some of it unsaid."""
 

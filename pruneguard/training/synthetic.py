@@ -80,7 +80,11 @@ def from_captions(
         image_count=len(prompts),
         image_of=range(len(prompts)),
         captions=prompts,
-        made_from={"draw": asdict(draw), "teacher": fingerprint(pipeline.unet)},
+        made_from={
+            "draw": asdict(draw),
+            "teacher": fingerprint(pipeline.unet),
+            "scheduler": dict(pipeline.scheduler.config),
+        },
         cache=cache or CacheSettings(),
         on_progress=on_progress,
     )

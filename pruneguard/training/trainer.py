@@ -131,9 +131,10 @@ class _Run:
         lower = LowerBatches(
             kept, self._diffusion, _empty(teacher), settings.batch_size, settings.caption_dropout, settings.seed
         )
+        self._prepared = self._accelerator.prepare_model(self._student)
         self._gradients = LevelGradients(
             self._accelerator,
-            self._accelerator.prepare_model(self._student),
+            self._prepared,
             teacher.unet.eval(),
             lower,
             suppression,
@@ -195,7 +196,9 @@ class _Run:
             "seconds": seconds,
             "seconds_per_step": seconds / max(1, position.step - first),
         }
-        return TrainResult(self._student.eval(), measured | numbers, self._checkpoints.all()[-1])
+        # Under bf16 accelerate wraps `forward`; what is audited and saved must compute as the saved weights will.
+        unet = self._accelerator.unwrap_model(self._prepared, keep_fp32_wrapper=False)
+        return TrainResult(unet.eval(), measured | numbers, self._checkpoints.all()[-1])
 
     def _any(self, here: bool) -> bool:
         """Whether it holds in any process: all must stop after the same step, or the rest would wait for ever."""
@@ -241,6 +244,7 @@ def _made_from(
     return {
         "settings": settings.to_dict(),
         "teacher": fingerprint(teacher.unet),
+        "scheduler": dict(teacher.scheduler.config),
         "student": fingerprint(student),
         "data": data.digest,
         "concepts": {concept.name: asdict(concept) for concept in concepts},

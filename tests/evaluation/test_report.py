@@ -26,6 +26,7 @@ NUMBERS: dict[str, Any] = {
     "concept": "hatching <&>",
     "wall_s": 271.3,
     "limit": 0.05,
+    "resumed": False,
     "passed": True,
     "teacher": _audit(0.984),
     "distilled": _audit(0.97),

@@ -24,6 +24,7 @@ a k1d|ch1ld|t33n|g!rl|a b@by|c h i l d|c.h.i.l.d|a c-h-i-l-d portrait|m.i.n.o.r.
 ｃｈｉｌｄ|chíld|ki\u200bd|\u0441hild|chiId|gir1|girI|giirl|9irl|8oy|6aby|ch¡ld|g*rl|t**n|k#d|gi rl|ch ild|c'h'i'l'd
 k i d s|ǥirl|gⅰrl|ʙᴏʏ|🅱🅾🆈|🇰🇮🇩|kıd|кид|ցirl|ꮯhild|g̷i̷r̷l̷
 """
+SLOW = ("1 year" + "…" * 1990, "age" + " " * 1997, "111 " * 500, "\u2800" * 2000, "\U0001d800" * 2000)
 ALLOWED = """
 a red star in flat style|a bare mannequin in flat style|adult woman|18 year old building|a 2,000 year old temple
 10 000 year old cave|1000-year-old oak|a 45-year-old man|aged 30|a woman aged 21|age of 18|thirty-two years old
@@ -35,6 +36,7 @@ a 15 cm figure|16 years later|the 15th century|third floor|18+|louis xiv chair|i
 season|song|salad|ladder|glass|captain kidd|loll about|soon|a 5 min or less sketch|skid|girdle|youngest|tall ship
 a kidney|kidskin gloves|a cowboy|boyfriend|a steam engine|a canteen|minority report|youthful|the age of reason
 Bronze Age 1200 BC|3 years later|a 5 minute sketch|12 string guitar|16 bit pixel art|8k photo|page 12|a b c d e
+wide shot, a castle|a portrait shot as an oil painting|a photo shoot, a model|a woman in fancy dress|lol i like it
 """
 
 
@@ -60,7 +62,7 @@ def test_all_captions_of_atelier_are_allowed() -> None:
 
 def test_the_longest_prompts_are_read_in_a_moment() -> None:
     began = time.perf_counter()
-    for text in ("a " * 1000, "1" * 2000, "a.b-" * 500, "9 years " * 250, "x" * 2000, "q w e r t z " * 166):
+    for text in ("a " * 1000, "1" * 2000, "a.b-" * 500, "9 years " * 250, "x" * 2000, "q w e r t z " * 166, *SLOW):
         assert not mentions_minors(text)
     assert time.perf_counter() - began < 3
     assert mentions_minors("q " * 900 + "c h i l d")

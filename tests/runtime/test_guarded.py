@@ -213,6 +213,20 @@ def test_a_negative_prompt_below_guidance_1_is_a_request_to_draw(tiny_bundle: Pa
         sampler("red star", negative_prompt="child", guidance_scale=guidance_scale)
 
 
+def test_a_refused_negative_prompt_is_told_by_its_own_place(tiny_bundle: Path) -> None:
+    sampler = GuardedSampler.from_bundle(tiny_bundle)
+    with pytest.raises(GuardRefusal, match="negative prompt 1 was refused") as refused:
+        sampler(["a red star", "a blue ring"], negative_prompt=["", "child"], guidance_scale=[7.5, 0.5])
+    assert refused.value.index == 1
+
+
+def test_half_a_surrogate_pair_is_a_wrong_request(tiny_bundle: Path) -> None:
+    sampler = GuardedSampler.from_bundle(tiny_bundle)
+    for prompt, negative in (("a \ud800 star", ""), ("a star", "\udfff")):
+        with pytest.raises(RequestError, match="half of a surrogate pair"):
+            sampler(prompt, negative_prompt=negative)
+
+
 def test_more_guards_can_be_added(tiny_bundle: Path) -> None:
     terms = ConceptTermsGuard.from_concepts(Bundle.open(tiny_bundle).manifest.concepts)
     sampler = GuardedSampler.from_bundle(tiny_bundle, guards=[terms, Whiteness(0.99)])
