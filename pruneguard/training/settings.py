@@ -232,13 +232,13 @@ def atelier() -> TrainSettings:
     """For the embedded model: minutes on two cores.
 
     Anchor mapping keeps colours and objects where ESD changes them. At guidance 7.5 the unconditional prediction's
-    error counts most, and in 150 steps a tenth of the rows would teach it little: hence the larger caption dropout.
+    error counts most, and in 150 steps a tenth of the rows would teach it little: hence more caption dropout.
     """
     return TrainSettings(
         steps=150,
         batch_size=16,
         every=2,
-        lower=LevelSettings(lr=3e-4, warmup=20, decay="cosine"),
+        lower=LevelSettings(lr=6e-4, warmup=20, decay="cosine"),
         upper=LevelSettings(lr=4e-4, warmup=20, decay="cosine"),
         erasure=ErasureSettings(
             eraser="anchor",
@@ -247,7 +247,7 @@ def atelier() -> TrainSettings:
             batch_size=16,
             images=48,
         ),
-        caption_dropout=0.3,
+        caption_dropout=0.2,
         max_grad_norm=1.0,
         checkpoint_every=50,
     )
