@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pruneguard.bundle import Bundle
+from pruneguard.bundle import MANIFEST, Bundle
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditResult
@@ -64,10 +64,12 @@ def run_demo(
     resumed = any(run_folder(out / name).exists() for name in RUNS)
     settings = _settings(concept, steps, pictures)
     (chosen,) = settings.load_concepts()
+    bundle_path = out / "bundle"
+    if (bundle_path / MANIFEST).exists():
+        Bundle.open(bundle_path)  # one that cannot be read is not replaced; better said now than after the training
     teacher = load_teacher(settings.model)
     audits = {"teacher": _audit("teacher", teacher, chosen, settings, on_progress)}
 
-    bundle_path = out / "bundle"
     run = run_folder(bundle_path)
     data = build_data(teacher, settings, run / "data", on_progress)
     seed = settings.training.seed
