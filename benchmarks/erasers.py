@@ -27,10 +27,12 @@ from pruneguard.training import RichProgress, train
 VARIANTS: dict[str, dict[str, Any] | None] = {
     "nothing suppressed": None,
     "anchor, all weights (atelier's preset)": {},
-    "ESD, all weights": {"eraser": "esd"},
-    "ESD, x (the paper's set for styles)": {"eraser": "esd", "parameters": "x"},
-    "ESD, all weights, concept latents only": {"eraser": "esd", "source": {"kind": "noised"}},
+    "ESD, all weights": {"erasure": {"eraser": "esd"}},
+    "ESD, all weights, a quarter of the rate": {"erasure": {"eraser": "esd"}, "upper": {"lr": 1e-4}},
+    "ESD, x (the paper's set for styles)": {"erasure": {"eraser": "esd", "parameters": "x"}},
+    "ESD, all weights, concept latents only": {"erasure": {"eraser": "esd", "source": {"kind": "noised"}}},
 }
+"""What each changes in the preset's training settings; None trains without the concept."""
 
 
 @click.command()
@@ -63,15 +65,14 @@ def measure(concept: str, training: dict[str, Any], folder: Path, progress: Rich
 
     def audit(name: str, unet: Any) -> dict[str, Any]:
         components = torch_components(replace(teacher, unet=unet))
-        return audit_components(name, components, concepts, settings.family, detector, settings.audit, progress)[
-            0
-        ].to_dict()
+        audits = audit_components(name, components, concepts, settings.family, detector, settings.audit, progress)
+        return audits[0].to_dict()
 
     results = {"teacher": audit("teacher", teacher.unet)}
-    for number, (name, erasure) in enumerate(VARIANTS.items()):
-        tables = {"training": {"tracker": "none", **training, "erasure": erasure or {}}}
+    for number, (name, changes) in enumerate(VARIANTS.items()):
+        tables = {"training": {"tracker": "none", **training, **(changes or {})}}
         run = RunSettings.resolve("atelier", tables).training
-        suppressed = () if erasure is None else concepts
+        suppressed = () if changes is None else concepts
         done = train(teacher, copy.deepcopy(pruned), data, suppressed, run, folder / str(number), on_progress=progress)
         results[name] = {**audit(name, done.unet), "seconds": round(done.metrics["seconds"], 1)}
     return results

@@ -30,9 +30,7 @@ def demo_section(demo: dict[str, Any]) -> str:
     rows.append(f"| | “{demo['concept']}” drawn | object kept | style kept | colour kept | rest of its prompt |")
     rows.append("|---|---|---|---|---|---|")
     for name, label in SUBJECTS.items():
-        kept = " | ".join(f"{demo[name]['preserved'][attribute]:.1%}" for attribute in ("object", "style", "colour"))
-        rest = ", ".join(f"{word} {value:.0%}" for word, value in demo[name]["target_preserved"].items())
-        rows.append(f"| {label} | {demo[name]['target_rate']:.1%} | {kept} | {rest} |")
+        rows.append(f"| {label} | {_shares(demo[name])} |")
     macs, latency = demo["unet_macs"], demo["latency"]
     images = demo["engine"]["images"]
     rows += [
@@ -66,12 +64,31 @@ def atelier_section(atelier: dict[str, Any]) -> str:
 
 def latency_section(latency: dict[str, Any]) -> str:
     """UNet calls and whole images."""
-    return "\n".join([*_latency_rows(latency), "", _source("latency", latency["command"], latency)])
+    picture = "![UNet calls and whole images, dense, pruned and erased](benchmarks/results/latency.svg)"
+    return "\n".join([picture, "", *_latency_rows(latency), "", _source("latency", latency["command"], latency)])
+
+
+def erasers_section(erasers: dict[str, Any]) -> str:
+    """Every eraser on one pruned student, concept by concept."""
+    rows: list[str] = []
+    for concept, variants in erasers["concepts"].items():
+        rows += [f"| {concept} | drawn | object kept | style kept | colour kept | rest of its prompt |"]
+        rows += ["|---|---|---|---|---|---|"]
+        rows += [f"| {variant} | {_shares(result)} |" for variant, result in variants.items()]
+        rows += [""]
+    return "\n".join([*rows, _source("erasers", erasers["command"], erasers)])
 
 
 def cold_section(cold: dict[str, Any]) -> str:
     """Import, first image and memory of a fresh process."""
     return "\n".join([*_cold_rows(cold), "", _source("cold_start", cold["command"], cold)])
+
+
+def _shares(audit: dict[str, Any]) -> str:
+    """An audit's cells: the concept drawn, object, style and colour kept, and the rest of what its prompts ask for."""
+    kept = " | ".join(f"{audit['preserved'][attribute]:.1%}" for attribute in ("object", "style", "colour"))
+    rest = ", ".join(f"{word} {value:.0%}" for word, value in audit["target_preserved"].items())
+    return f"{audit['target_rate']:.1%} | {kept} | {rest}"
 
 
 def _latency_rows(latency: dict[str, Any]) -> list[str]:
@@ -98,7 +115,12 @@ def _source(name: str, command: str, results: dict[str, Any]) -> str:
 
 SECTIONS = {
     "demo": (("demo", demo_section),),
-    "measured": (("atelier", atelier_section), ("latency", latency_section), ("cold_start", cold_section)),
+    "measured": (
+        ("atelier", atelier_section),
+        ("latency", latency_section),
+        ("cold_start", cold_section),
+        ("erasers", erasers_section),
+    ),
 }
 
 
