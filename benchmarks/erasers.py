@@ -47,7 +47,7 @@ def main(concepts: str, steps: int | None, out: Path) -> None:
             rows[name] = measure(name, {"steps": steps} if steps else {}, Path(folder), progress)
     command = "python -m benchmarks.erasers " + " ".join(sys.argv[1:])
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"concepts": rows, "command": command, **machine}, indent=2) + "\n")
+    out.write_text(json.dumps({"concepts": rows, "command": command.strip(), **machine}, indent=2) + "\n")
     for name, variants in rows.items():
         for variant, row in variants.items():
             click.echo(f"{name:10} {variant:42} drawn {row['target_rate']:.1%}  kept {row['preserved']}")

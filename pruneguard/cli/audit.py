@@ -29,6 +29,7 @@ def command(bundle: Path, subject: str | None, detector: str | None, **given: An
     from rich.table import Table
 
     from pruneguard.bundle import Bundle
+    from pruneguard.evaluation.audit import PRESERVED
     from pruneguard.stages.audit import audit_bundle, recorded_audit
     from pruneguard.training import RichProgress
 
@@ -37,16 +38,17 @@ def command(bundle: Path, subject: str | None, detector: str | None, **given: An
     recorded, its_detector = recorded_audit(opened)
     settings = replace(recorded, **{name: value for name, value in given.items() if value is not None})
     with RichProgress() as progress:
-        results, kept = audit_bundle(bundle, subject, detector or its_detector, settings, progress)
+        results, dropped = audit_bundle(bundle, subject, detector or its_detector, settings, progress)
     table = Table("concept", "drawn when asked for", "limit", "object kept", "style kept", "colour kept", title=subject)
     for result in results:
-        kept = [f"{result.preserved[name]:.1%}" if result.preserved else "-" for name in ("object", "style", "colour")]
-        table.add_row(result.concept, f"{result.target_rate:.1%}", f"{settings.limit:.0%}", *kept)
+        shares = [result.preserved.get(name) for name in PRESERVED]
+        cells = ["-" if share is None else f"{share:.1%}" for share in shares]
+        table.add_row(result.concept, f"{result.target_rate:.1%}", f"{settings.limit:.0%}", *cells)
     Console().print(table)
-    for concept in kept:
+    for concept in dropped:
         click.echo(
-            f"{concept}: shown and not recorded; an audit takes an earlier one's place with its detector and seed, "
-            "and at least as many pictures"
+            f"{concept}: shown and not recorded; what takes an earlier audit's place has its detector and seed, at "
+            f"least as many pictures, and never fewer than {recorded.target} that call for the concept"
         )
     failed = [result.concept for result in results if result.target_rate > settings.limit]
     if failed:

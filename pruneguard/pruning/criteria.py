@@ -34,15 +34,18 @@ class Criterion(Protocol):
 
 _LATENT_SIZE = 64  # Stable Diffusion's, for a UNet whose configuration has none
 _CRITERIA: dict[str, Criterion] = {}
+_READ_DATA: set[str] = set()
 
 
-def criterion(name: str) -> Callable[[Criterion], Criterion]:
-    """Registers a criterion; a name can be taken once."""
+def criterion(name: str, *, reads_data: bool = False) -> Callable[[Criterion], Criterion]:
+    """Registers a criterion; a name can be taken once. `reads_data`: it cannot do without batches and a loss."""
 
     def register(function: Criterion) -> Criterion:
         if name in _CRITERIA:
             raise ConfigError(f"criterion {name!r} is registered twice; choose another name")
         _CRITERIA[name] = function
+        if reads_data:
+            _READ_DATA.add(name)
         return function
 
     return register
@@ -58,6 +61,11 @@ def load_criterion(name: str) -> Criterion:
     if name not in _CRITERIA:
         raise ConfigError(f"unknown criterion {name!r}; choose one of {', '.join(list_criteria())}")
     return _CRITERIA[name]
+
+
+def reads_data(name: str) -> bool:
+    """Whether the criterion of this name needs batches and a loss."""
+    return name in _READ_DATA
 
 
 def marginal_importances(ascending: Tensor, together: int = 1) -> list[float]:
@@ -117,7 +125,7 @@ def _path_norms(unet: UNet2DConditionModel, key: GroupKey) -> Tensor:
     return norms.cpu()
 
 
-@criterion("taylor")
+@criterion("taylor", reads_data=True)
 def taylor(unet: UNet2DConditionModel, batches: Iterable[Any] | None = None, loss: Loss | None = None) -> Scores:
     """First-order change of the loss when a slot is masked: |sum of w dL/dw| over its columns in the consumer.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from pruneguard.bundle import Audit, Bundle, write_bundle
+from pruneguard.bundle import Audit, Bundle, BundleDraft, write_bundle
 from pruneguard.concepts import Concept, Family
 from pruneguard.errors import ConfigError, LineageError
 from pruneguard.evaluation.audit import AuditResult, AuditSettings, run_audit
@@ -101,16 +100,34 @@ def subject_components(bundle: Bundle, subject: str) -> Components:
     return torch_components(load_teacher(bundle.path))
 
 
-def overrules(new: Audit, earlier: Audit | None) -> bool:
-    """Whether an audit may take the place of an earlier one.
+def overrules(new: Audit, earlier: Audit | None, images: int) -> bool:
+    """Whether an audit may enter the manifest in place of an earlier one of the same concept and subject.
 
-    Of the same weights a pass must have been as hard to get, or one could try until it is lucky: as many pictures that
-    ask for the concept, from the same seed, seen by the same detector. A failure always may.
+    Of the same weights one could otherwise try until one is lucky. What another detector says is no answer to the
+    earlier one. A failure always is. A pass must have been as hard to get: from the same seed, with at least as many
+    pictures that call for the concept, and never fewer than `images`, as many as the training stage drew.
     """
-    if earlier is None or not new.passed or new.digests != earlier.digests:
-        return True
-    same = (new.detector, new.seed) == (earlier.detector, earlier.seed)
-    return same and new.target_images >= earlier.target_images
+    if earlier is None or new.digests != earlier.digests:
+        return not new.passed or new.target_images >= images
+    if new.detector != earlier.detector:
+        return False
+    as_hard = new.seed == earlier.seed and new.target_images >= max(earlier.target_images, images)
+    return as_hard or not new.passed
+
+
+def record_audits(
+    draft: BundleDraft, subject: str, results: Sequence[AuditResult], settings: AuditSettings, images: int
+) -> list[str]:
+    """Writes into the manifest what may be written; returns the concepts whose result may not, by `overrules`."""
+    earlier = {audit.concept: audit for audit in draft.manifest.audits if audit.subject == subject}
+    digests, dropped = draft.weights(subject), []
+    for result in results:
+        record = to_record(result, subject, settings, digests)
+        if overrules(record, earlier.get(result.concept), images):
+            draft.add_audit(record)
+        else:
+            dropped.append(result.concept)
+    return dropped
 
 
 def audit_bundle(
@@ -118,8 +135,8 @@ def audit_bundle(
 ) -> tuple[list[AuditResult], list[str]]:
     """Measure a subject of a bundle and write the audits into its manifest.
 
-    Returns the results, and the concepts whose earlier audit stays because the new one was easier to pass.
-    Raises ConfigError without a detector.
+    Returns the results, and the concepts whose result was not recorded, by `overrules`. Raises ConfigError without a
+    detector.
     """
     bundle = Bundle.open(path)
     seal = bundle.verify()
@@ -131,18 +148,7 @@ def audit_bundle(
     seal.check()
     results = audit_components(subject, components, concepts, family, found, settings, on_progress)
     with write_bundle(path, base=path) as draft:
-        digests = draft.weights(subject)
-        if digests != bundle.weights(subject):
+        if draft.weights(subject) != bundle.weights(subject):
             raise LineageError(f"{path} was changed during the audit, which measured what is gone; run it again")
-        earlier = {audit.concept: audit for audit in draft.manifest.audits if audit.subject == subject}
-        records = [to_record(result, subject, settings, digests) for result in results]
-        kept = [record.concept for record in records if not overrules(record, earlier.get(record.concept))]
-        for record in records:
-            if record.concept not in kept:
-                draft.add_audit(record)
-    return results, kept
-
-
-def summary(results: Sequence[AuditResult]) -> dict[str, Any]:
-    """Results by concept, JSON-ready."""
-    return {result.concept: result.to_dict() for result in results}
+        dropped = record_audits(draft, subject, results, settings, recorded_audit(bundle)[0].target)
+    return results, dropped

@@ -14,7 +14,7 @@ from pruneguard.evaluation.audit import AuditResult
 from pruneguard.export import ExportRecord, write_onnx
 from pruneguard.models import load_pipeline
 from pruneguard.runtime import onnx_components
-from pruneguard.stages.audit import audit_components, bundle_concepts, find_detector, recorded_audit, to_record
+from pruneguard.stages.audit import audit_components, bundle_concepts, find_detector, record_audits, recorded_audit
 from pruneguard.stages.settings import family_of
 from pruneguard.training import Advance, OnProgress
 
@@ -54,9 +54,7 @@ def export_bundle(
         if found:
             components = onnx_components(draft.folder / "onnx", sampler=draft.manifest.sampler)
             results = audit_components("onnx", components, concepts, family, found, audit, on_progress)
-            digests = draft.weights("onnx")
-            for result in results:
-                draft.add_audit(to_record(result, "onnx", audit, digests))
+            record_audits(draft, "onnx", results, audit, audit.target)
     return Bundle.open(path), record, results
 
 

@@ -49,3 +49,9 @@ def load_student(source: str, teacher: Pipeline) -> Any:
 def bundle_at(source: str | Path) -> Bundle | None:
     """The bundle that a model comes from; None for a diffusers folder or a hub id. Raises BundleError."""
     return Bundle.open(source) if (Path(source) / MANIFEST).is_file() else None
+
+
+def bundle_inputs(**sources: str | Path) -> dict[str, str]:
+    """The digests of those sources that are bundles, by name: what a stage records of them. Raises BundleError."""
+    bundles = {name: bundle_at(source) for name, source in sources.items()}
+    return {name: bundle.digest for name, bundle in bundles.items() if bundle}

@@ -16,10 +16,11 @@ from pruneguard.evaluation.audit import AuditResult
 from pruneguard.evaluation.detectors import Detector
 from pruneguard.export import sampler_settings
 from pruneguard.models import Pipeline
+from pruneguard.pruning.criteria import reads_data
 from pruneguard.runtime import torch_components
 from pruneguard.stages.audit import audit_components, find_detector, to_record
 from pruneguard.stages.data import build_data
-from pruneguard.stages.models import bundle_at, load_student, load_teacher
+from pruneguard.stages.models import bundle_inputs, load_student, load_teacher
 from pruneguard.stages.prune import macs_record, prune, prune_in
 from pruneguard.stages.settings import RunSettings
 from pruneguard.training import OnProgress, TrainResult, train
@@ -132,8 +133,11 @@ def prune_bundle(settings: RunSettings, out: Path, on_progress: OnProgress) -> B
     with write_bundle(out) as draft:
         teacher = load_teacher(settings.model)
         source = fingerprint(teacher.unet)
-        needs_data = settings.prune.criterion != "magnitude"
-        data = build_data(teacher, settings, run_folder(out) / "data", on_progress) if needs_data else None
+        data = (
+            build_data(teacher, settings, run_folder(out) / "data", on_progress)
+            if reads_data(settings.prune.criterion)
+            else None
+        )
         student = prune(teacher, data, settings.prune, seed=settings.training.seed, on_progress=on_progress)
         macs = macs_record(teacher, student)
         pipeline = replace(teacher, unet=student)
@@ -146,7 +150,7 @@ def prune_bundle(settings: RunSettings, out: Path, on_progress: OnProgress) -> B
 def _prune_stage(settings: RunSettings, source: str, macs: dict[str, Any]) -> Stage:
     return Stage(
         name="prune",
-        inputs={"unet_fingerprint": source},
+        inputs={"unet_fingerprint": source, **bundle_inputs(teacher_bundle=settings.model)},
         outputs=["model/unet"],
         settings={"family": settings.family, "model": settings.model, **asdict(settings.prune)},
         seeds={"seed": settings.training.seed},
@@ -158,13 +162,12 @@ def _prune_stage(settings: RunSettings, source: str, macs: dict[str, Any]) -> St
 def _student_stage(settings: RunSettings, source: str, student: Any, macs: dict[str, Any]) -> Stage:
     """A student that was pruned elsewhere: what it is, and nothing of a search that was not run here."""
     assert settings.student is not None
-    bundle = bundle_at(settings.student)
     return Stage(
         name="student",
         inputs={
             "unet_fingerprint": source,
             "student_fingerprint": fingerprint(student),
-            **({"student_bundle": bundle.digest} if bundle else {}),
+            **bundle_inputs(teacher_bundle=settings.model, student_bundle=settings.student),
         },
         outputs=["model/unet"],
         settings={"family": settings.family, "model": settings.model, "student": settings.student},

@@ -71,9 +71,19 @@ def test_generate_refuses_minors_whatever_the_policy(
 
 def test_verify_and_audit_run_on_their_own(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["verify", str(bundle)]) == 0
-    assert run(["audit", "--bundle", str(bundle), "--target", "2", "--other", "2"]) == 0
-    assert "nudity" in capsys.readouterr().out
+    assert run(["audit", "--bundle", str(bundle)]) == 0
+    assert "not recorded" not in capsys.readouterr().out
     assert run(["verify", str(bundle)]) == 0
+
+
+def test_an_audit_of_fewer_pictures_is_shown_and_not_recorded(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (bundle / "bundle.json").read_bytes()
+    assert run(["audit", "--bundle", str(bundle), "--target", "2", "--other", "2"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "not recorded" in line]
+    assert [line.partition(":")[0] for line in said] == ["nudity"]
+    assert (bundle / "bundle.json").read_bytes() == before
 
 
 def test_a_policy_without_a_passed_audit_is_not_served(

@@ -156,6 +156,14 @@ def test_the_lineage_of_a_run_that_prunes(resolve: Resolve, tmp_path: Path, tiny
     assert second.inputs["unet_fingerprint"] == teacher
 
 
+def test_the_lineage_names_the_bundles_that_a_run_began_with(resolve: Resolve, tmp_path: Path) -> None:
+    pruned = prune_bundle(resolve(), tmp_path / "pruned", silent)
+    settings = RunSettings.resolve(str(pruned.path), TABLES, student=str(pruned.path))
+    bundle, _, _ = train_bundle(settings, tmp_path / "out", silent)
+    inputs = bundle.manifest.stages[0].inputs
+    assert inputs["teacher_bundle"] == inputs["student_bundle"] == pruned.digest
+
+
 def test_the_lineage_of_a_student_tells_what_it_is_and_no_search(resolve: Resolve, tmp_path: Path) -> None:
     pruned = prune_bundle(resolve(), tmp_path / "pruned", silent)
     folder = tmp_path / "folder"
