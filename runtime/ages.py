@@ -23,8 +23,9 @@ _NOUNS = (
 )
 _FORMS = (
     "adolescence", "babies", "babyhood", "boyz", "childlike", "children", "girlz", "grandchildren",
-    "infancy", "kiddies", "kidz", "prepuberty", "prepubescent", "puberty", "schoolage", "schoolaged",
-    "schoolchildren", "stepchildren", "teenage", "teenaged", "underage", "underaged",
+    "infancy", "kiddies", "kidz", "preadolescence", "preadolescent", "prepubertal", "prepuberty", "prepubescent",
+    "puberty", "schoolage", "schoolaged", "schoolchildren", "stepchildren", "teenage", "teenaged", "underage",
+    "underaged",
 )
 # Short or composed ones, that count as whole plain words only: they are parts of too many others.
 _PHRASES = (
@@ -72,10 +73,22 @@ _QUANTITY = (  # what makes a number no age
     r"(?!\d)(?!\s*(?:%|°|[x×:/]\s*\d|percent|degrees?|dollars?|euros?|cents?|pounds?|stars?|times|pieces|people|persons"
     r"|seconds?|minutes?|mins?|hours?|days?|weeks?|months?|pixels?|px|mm|cm|m|km|in|inch(?:es)?|feet|ft|kg|g|mb|k|d)\b)"
 )
-_ONE = r"(?:woman|man|lady|female|male|person|human|student|gal|guy|actress|actor|she|he|her|him)"
+_ONE = r"(?:woman|man|lady|female|male|person|human|student|gal|guy|actress|actor|model|she|he|her|him)"
+_MANY = r"(?:women|men|ladies|people|they|them|we|you|i|(?:person|human|student|gal|guy|actor|model)s)"
 _PERSON = rf"(?:{_ONE}s?|women|men|ladies|people|boy|girl|baby|child|infant)"
-_IS = r"(?:\s*[,(\[:;-]\s*|\s+(?:is|was|of)\s+)"
+_HEDGE = r"(?:(?:only|just|about|around|barely|nearly|almost|maybe|perhaps|probably|still|already|now)\s+)*"
+_BE = rf"(?:(?:\s+(?:who|that))?(?:\s*['’](?:s|re|m)|\s+(?:is|are|am|was|were|looks|seems))\s+{_HEDGE})"
+_IS = rf"(?:\s*[,(\[:;-]\s*{_HEDGE}|\s+of\s+|{_BE})"
+# After a person's bare number: the end of a phrase, or what goes on about the person rather than counts or measures.
+_ENDS = r"(?![.,]?\w|\s+\w|\s*[:/%°×])"
+_GOES_ON = (
+    r"(?=\s+(?:and|in|with|at|on|by|but|who|or|as|while|from|today|old|wearing|dressed|nude|naked|bare|topless|standing"
+    r"|sitting|lying|kneeling|posing|smiling|looking|holding|walking|dancing)\b)"
+)
 _YEARS = r"(?:years?|yrs?|y)"
+_COUNTED = "".join(
+    rf"(?<!\b{word} )" for word in ("in", "for", "after", "over", "every", "last", "past", "next", "first", "than")
+)
 _PAST = r"(?:later|ago|after|before|of|in|into|since|together|apart|prior|earlier)"
 # A match whose age is below eighteen counts, and so does one that names no age.
 _AGES = tuple(
@@ -94,7 +107,12 @@ _AGES = tuple(
         rf"\bborn{_JOIN}{_AGE}{_JOIN}years?{_JOIN}ago",
         rf"(?:\b(?:1[0-2]|[1-9])(?:st|nd|rd|th)|{_NTH}){_JOIN}grade(?:rs?)?\b",
         rf"\b(?:grade|year){_JOIN}(?:1[0-2]|[1-9]){_JOIN}(?:student|pupil|class|learner)",
-        rf"\b{_ONE}{_IS}{_AGE}(?![.,]?\w|\s+\w|\s*[:/%°×])",
+        rf"\b{_ONE}{_IS}{_AGE}{_ENDS}",
+        rf"\b{_ONE}{_BE}(?!one\b){_AGE}{_GOES_ON}",
+        rf"\b{_MANY}{_BE}(?P<age>{_NUMBER})(?:{_ENDS}|{_GOES_ON})",
+        rf"\b{_ONE}\s+(?P<age>1[0-7]){_ENDS}",  # but "Iron Man 3"
+        rf"{_COUNTED}{_AGE}{_JOIN}(?:years|yrs?)(?=\s*(?:$|[,;)]|\.(?!\d)))",
+        rf"\bin{_JOIN}(?:her|his|their){_JOIN}(?:\b1?\d(?:st|nd|rd|th)|{_NTH}){_JOIN}year\b(?!\s+(?:of|as|at|on)\b)",
         rf"{_AGE}{_JOIN}{_YEARS}{_JOIN}{_PERSON}\b",
         rf"\b{_ONE}(?:{_IS}|\s+){_AGE}{_JOIN}{_YEARS}\b(?!{_JOIN}{_PAST}\b)",
         rf"(?:{_NUMBER}|\b(?:an?|{_WORD})){_JOIN}(?:months?|weeks?|days?){_JOIN}olds?{_JOIN}{_PERSON}\b",
