@@ -25,7 +25,7 @@ _REMEDIES = {
     errno.EROFS: "the file system is read-only: choose another folder",
 }
 
-_TRAIN = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "jinja2", "matplotlib")
+_TRAIN = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "jinja2", "matplotlib", "tomli_w")
 _EXTRAS = {**dict.fromkeys(_TRAIN, "train"), "onnx": "export", "onnxscript": "export", "onnxruntime": "cpu"}
 
 
@@ -67,8 +67,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return exit_.exit_code
     except click.ClickException as error:
         return _fail(_usage(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        return _fail("stopped; run the same command again to go on from the last checkpoint", 130)
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _fail(str(error) or "stopped; what was finished is kept, and the same command goes on from there", 130)
     except Exception as error:
         if os.environ.get("PRUNEGUARD_DEBUG"):
             traceback.print_exc()

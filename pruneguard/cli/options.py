@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from pruneguard.stages.settings import RunSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,7 +32,7 @@ def model_options(function: F) -> F:
     """What to prune, from which data, and how far."""
     for option in reversed(
         (
-            click.option("--model", default="atelier", show_default=True, help="atelier, a folder, or a hub id."),
+            click.option("--model", help="atelier, a folder, a bundle, or a hub id.  [default: atelier]"),
             click.option("--data", help="atelier, synthetic, coco, or a folder with metadata.jsonl."),
             click.option("--captions", help="Captions for synthetic data, or COCO's annotations."),
             click.option("--images", help="COCO's folder of pictures."),
@@ -38,32 +41,51 @@ def model_options(function: F) -> F:
             ),
             click.option("--criterion", help="taylor or magnitude.  [default: taylor]"),
             click.option("--seed", type=click.IntRange(min=0), help="Seed of everything.  [default: 0]"),
-            click.option("--config", type=click.Path(path_type=Path), help="TOML with any other setting."),
-            click.option("--dry-run", is_flag=True, help="Print the resolved settings and stop."),
+            click.option("--config", type=click.Path(path_type=Path), help="TOML with these and any other settings."),
+            click.option("--dry-run", is_flag=True, help="Print all settings as such a file, and stop."),
         )
     ):
         function = option(function)
     return function
 
 
-def tables_of(config: Path | None, options: dict[str, Any]) -> dict[str, Any]:
-    """The configuration file's tables with the options that were given on top."""
-    from pruneguard.stages.settings import read_tables
+_PLACES = {
+    "model": ("model",),
+    "student": ("student",),
+    "concepts": ("concepts",),
+    "detector": ("detector",),
+    "data": ("data", "source"),
+    "captions": ("data", "captions"),
+    "images": ("data", "images"),
+    "budget": ("prune", "budget"),
+    "criterion": ("prune", "criterion"),
+    "seed": ("training", "seed"),
+    "steps": ("training", "steps"),
+}
+
+
+def read_settings(config: Path | None, options: Mapping[str, Any]) -> RunSettings:
+    """The configuration file's settings with the options that were given on top.
+
+    Raises ConfigError, which names the file where the file alone is wrong.
+    """
+    from pruneguard.errors import ConfigError
+    from pruneguard.stages.settings import RunSettings, read_tables
 
     tables = read_tables(config)
-    places = {
-        "data": ("data", "source"),
-        "captions": ("data", "captions"),
-        "images": ("data", "images"),
-        "budget": ("prune", "budget"),
-        "criterion": ("prune", "criterion"),
-        "seed": ("training", "seed"),
-        "steps": ("training", "steps"),
-    }
-    for option, (table, field) in places.items():
-        if options.get(option) is not None:
-            tables.setdefault(table, {})[field] = options[option]
-    return tables
+    model = options.get("model") or tables.pop("model", "atelier")
+    if config:
+        try:
+            RunSettings.resolve(model, tables)
+        except ConfigError as error:
+            raise ConfigError(f"--config {config}: {error}") from None
+    for option, (*path, name) in _PLACES.items():
+        if options.get(option) not in (None, ()):
+            table = tables
+            for part in path:
+                table = table.setdefault(part, {})
+            table[name] = options[option]
+    return RunSettings.resolve(model, {**tables, "model": model})
 
 
 def macs_line(macs: dict[str, Any]) -> str:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pruneguard.cli.options import BUNDLE, macs_line, model_options, tables_of
+from pruneguard.cli.options import BUNDLE, macs_line, model_options, read_settings
 
 
 @click.command("prune")
 @click.option("--out", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="The bundle to write.")
 @model_options
-def command(out: Path, model: str, config: Path | None, dry_run: bool, **options: Any) -> None:
+def command(out: Path, config: Path | None, dry_run: bool, **options: Any) -> None:
     """Prune a model to a MAC budget; it draws badly until it is trained."""
-    from pruneguard.stages.settings import RunSettings
-
-    settings = RunSettings.resolve(model, tables_of(config, options))
+    settings = read_settings(config, options)
     if dry_run:
-        click.echo(json.dumps(settings.to_dict(), indent=2))
+        click.echo(settings.to_toml(), nl=False)
         return
     from pruneguard.stages.train import prune_bundle
     from pruneguard.training import RichProgress
@@ -28,4 +25,4 @@ def command(out: Path, model: str, config: Path | None, dry_run: bool, **options
     with RichProgress() as progress:
         bundle = prune_bundle(settings, out, progress)
     click.echo(f"{out}: {macs_line(bundle.manifest.macs)}")
-    click.echo(f"next: pruneguard train --model {model} --student {out} --out {out}-erased --concepts …")
+    click.echo(f"next: pruneguard train --model {settings.model} --student {out} --out {out}-erased --concepts …")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pruneguard.cli.options import BUNDLE, Names, macs_line, model_options, tables_of
+from pruneguard.cli.options import BUNDLE, Names, macs_line, model_options, read_settings
+from pruneguard.errors import LineageError
 
 if TYPE_CHECKING:
     from pruneguard.bundle import Bundle
@@ -23,27 +23,14 @@ if TYPE_CHECKING:
 @model_options
 @click.option("--student", help="A model that was pruned before; it is trained as it is.")
 @click.option("--steps", type=click.IntRange(min=1), help="Lower steps; the preset's own when left out.")
-@click.option("--detector", default="auto", show_default=True, help="oracle, or clip:FOLDER_OR_HUB_ID.")
+@click.option("--detector", help="oracle, or clip:FOLDER_OR_HUB_ID.  [default: atelier's oracle, none elsewhere]")
 @click.option("--fresh", is_flag=True, help="Forget the checkpoints of an earlier run.")
-def command(
-    concepts: tuple[str, ...],
-    out: Path,
-    model: str,
-    student: str | None,
-    detector: str,
-    fresh: bool,
-    config: Path | None,
-    dry_run: bool,
-    **options: Any,
-) -> None:
+def command(out: Path, fresh: bool, config: Path | None, dry_run: bool, **options: Any) -> None:
     """Prune a model and make it forget CONCEPTS while it learns from its teacher; run again to go on after a stop."""
-    from pruneguard.stages.settings import RunSettings
-
-    tables = tables_of(config, options)
-    settings = RunSettings.resolve(model, tables, student=student, concepts=concepts, detector=detector)
+    settings = read_settings(config, options)
     settings.load_concepts()
     if dry_run:
-        click.echo(json.dumps(settings.to_dict(), indent=2))
+        click.echo(settings.to_toml(), nl=False)
         return
     from pruneguard.stages.train import train_bundle
     from pruneguard.training import RichProgress
@@ -53,19 +40,25 @@ def command(
     process = this_process()
     with RichProgress() if process.is_main_process else nullcontext(silent) as progress:
         bundle, _, _ = train_bundle(settings, out, progress, fresh=fresh)
-    if process.is_main_process:
-        _tell(bundle, out, concepts)
     process.destroy_process_group()
+    if process.is_main_process:
+        _tell(bundle, out)
 
 
-def _tell(bundle: Bundle, out: Path, concepts: tuple[str, ...]) -> None:
-    click.echo(f"{out}: {macs_line(bundle.manifest.macs)}")
-    for audit in bundle.manifest.audits:
-        verdict = "passed" if audit.passed else "FAILED"
+def _tell(bundle: Bundle, out: Path) -> None:
+    manifest = bundle.manifest
+    click.echo(f"{out}: {macs_line(manifest.macs)}")
+    for audit in manifest.audits:
         click.echo(
-            f"audit of the model: {audit.concept} drawn in {audit.target_rate:.1%} (limit {audit.limit:.0%}), {verdict}"
+            f"audit of the model: {audit.concept} drawn in {audit.target_rate:.1%} (limit {audit.limit:.0%}), "
+            f"{'passed' if audit.passed else 'FAILED'}"
         )
-    if concepts and not bundle.manifest.audits:
+    if failed := [audit.concept for audit in manifest.audits if not audit.passed]:
+        raise LineageError(
+            f"{out} was written and still draws {', '.join(failed)} too often; the runtime will refuse it: train it "
+            "with more --steps"
+        )
+    if manifest.policy_concepts and not manifest.audits:
         click.echo(
             "no audit: the runtime will refuse this bundle until `pruneguard audit --detector …` has measured it"
         )

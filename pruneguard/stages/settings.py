@@ -64,6 +64,12 @@ class RunSettings:
         """JSON-ready."""
         return asdict(self)
 
+    def to_toml(self) -> str:
+        """A configuration file that asks for the same; what is None is left to the preset."""
+        import tomli_w
+
+        return tomli_w.dumps(_without_none(self.to_dict()))
+
     @property
     def family(self) -> Family:
         """Which concepts and presets fit the model."""
@@ -75,17 +81,14 @@ class RunSettings:
 
     @classmethod
     def resolve(cls, model: str, tables: Mapping[str, Any], **given: Any) -> RunSettings:
-        """The model's preset, changed by a configuration file's tables and then by the options `given`.
+        """The model's preset, changed by a configuration's tables and then by what is `given`.
 
-        Raises ConfigError for an unknown table or field.
+        Raises ConfigError for an unknown table or field, and for a value that cannot be.
         """
-        base = preset("atelier" if family_of(model) == "atelier" else "stable-diffusion")
-        training = TrainSettings.from_dict(tables.get("training", {}), base=base)
-        sections = {"data": DataSettings, "prune": PruneSettings, "audit": AuditSettings}
-        if unknown := sorted(set(tables) - {*sections, "training"}):
-            raise ConfigError(f"configuration: unknown table [{unknown[0]}]; there are training, {', '.join(sections)}")
-        built = {name: override(kind(), tables.get(name, {}), name) for name, kind in sections.items()}
-        return cls(model=model, training=training, **{**built, **given})
+        base = cls(training=preset("atelier" if family_of(str(model)) == "atelier" else "stable-diffusion"))
+        settings = override(base, {**tables, "model": model, **given})
+        assert isinstance(settings, cls)
+        return settings
 
 
 def family_of(model: str | Path) -> Family:
@@ -103,16 +106,20 @@ def family_of(model: str | Path) -> Family:
 
 
 def read_tables(path: Path | None) -> dict[str, Any]:
-    """The tables of a TOML configuration; ConfigError names the file and what is wrong with it."""
+    """The content of a TOML configuration; ConfigError names the file and what is wrong with it."""
     if path is None:
         return {}
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"--config {path} cannot be read ({error.strerror}); give the path of a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {path} is not valid TOML: {error}; correct it there") from None
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            raise ConfigError(f"--config {path}: {name!r} must be a table; write it as [{name}]")
-    return tables
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_none(value) if isinstance(value, Mapping) else value
+        for name, value in table.items()
+        if value is not None
+    }

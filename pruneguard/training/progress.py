@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -42,11 +44,20 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.2f}/s" if task.speed else "", style="progress.data.speed")
 
 
+_EVERY_S = 10.0  # between two lines of one phase where there is no terminal
+
+
 class RichProgress:
-    """A callback that draws one bar a phase: `with RichProgress() as show: train(..., on_progress=show)`."""
+    """A callback that draws one bar a phase: `with RichProgress() as show: train(..., on_progress=show)`.
+
+    Where the console is no terminal, as in a log, it prints a line when a phase begins and ends, and now and then
+    between.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self._tasks: dict[str, TaskID] = {}
+        self._printed: dict[str, tuple[float, int]] = {}
+        self._console = console or Console()
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),
@@ -54,7 +65,8 @@ class RichProgress:
             _Rate(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[note]}"),
-            console=console,
+            console=self._console,
+            disable=not self._console.is_terminal,
         )
 
     def __enter__(self) -> RichProgress:
@@ -67,13 +79,22 @@ class RichProgress:
         self._bars.stop()
 
     def __call__(self, advance: Advance) -> None:
-        if advance.phase not in self._tasks:
-            self._tasks[advance.phase] = self._bars.add_task(advance.phase, total=advance.total, note="")
         losses = (
             f"{name.removesuffix('/loss')} {value:.4f}"
             for name, value in advance.measured.items()
             if name.endswith("/loss")
         )
-        self._bars.update(
-            self._tasks[advance.phase], completed=advance.done, total=advance.total, note="  ".join(losses)
-        )
+        note = "  ".join(losses)
+        if not self._console.is_terminal:
+            self._print(advance, note)
+            return
+        if advance.phase not in self._tasks:
+            self._tasks[advance.phase] = self._bars.add_task(advance.phase, total=advance.total, note="")
+        self._bars.update(self._tasks[advance.phase], completed=advance.done, total=advance.total, note=note)
+
+    def _print(self, advance: Advance, note: str) -> None:
+        now, (before, done) = time.monotonic(), self._printed.get(advance.phase, (-math.inf, -1))
+        if advance.done != done and (advance.done >= advance.total or now - before >= _EVERY_S):
+            self._printed[advance.phase] = now, advance.done
+            self._console.out(f"{advance.phase}: {advance.done} of {advance.total}  {note}".rstrip(), highlight=False)
+            self._console.file.flush()

@@ -172,8 +172,11 @@ class TrainSettings:
         return settings
 
 
-def override(settings: Any, values: Mapping[str, Any], where: str) -> Any:
-    """A settings dataclass with the fields that `values` names; ConfigError for an unknown name or a wrong type."""
+def override(settings: Any, values: Mapping[str, Any], where: str = "") -> Any:
+    """A settings dataclass with the fields that `values` names; ConfigError for an unknown name or a wrong type.
+
+    `where` names the table in errors; it is empty for the outermost one.
+    """
     hints = get_type_hints(type(settings))
     known = [entry.name for entry in fields(settings)]
     changes: dict[str, Any] = {}
@@ -181,14 +184,14 @@ def override(settings: Any, values: Mapping[str, Any], where: str) -> Any:
         if name not in known:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ConfigError(f"{where}: no setting {name!r}: {hint}settings are {', '.join(known)}")
-        current = getattr(settings, name)
+            raise ConfigError(f"{where or 'configuration'}: no setting {name!r}: {hint}settings are {', '.join(known)}")
+        current, inner = getattr(settings, name), f"{where}.{name}" if where else name
         if is_dataclass(current):
             if not isinstance(value, Mapping):
-                raise ConfigError(f"{where}: {name!r} must be a table, not {value!r}")
-            changes[name] = override(current, value, f"{where}.{name}")
+                raise ConfigError(f"{name!r} is {value!r}; it must be a table, [{inner}]")
+            changes[name] = override(current, value, inner)
         else:
-            changes[name] = _typed(value, hints[name], f"{where}: {name!r}")
+            changes[name] = _typed(value, hints[name], f"{where}: {name!r}" if where else repr(name))
     return replace(settings, **changes)
 
 
@@ -200,7 +203,9 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     if origin is Literal:
         kind: Any = str
     elif origin is tuple:
-        return tuple(value) if isinstance(value, list | tuple) else _wrong(value, "a list", where)
+        if not isinstance(value, list | tuple):
+            return _wrong(value, "a list", where)
+        return tuple(_typed(entry, choices[0], f"{where}: an entry") for entry in value)
     elif origin is not None:
         return dict(value) if isinstance(value, Mapping) else _wrong(value, "a table", where)
     else:

@@ -41,7 +41,8 @@ a kidney|kidskin gloves|a cowboy|boyfriend|a steam engine|a canteen|minority rep
 Bronze Age 1200 BC|3 years later|a 5 minute sketch|12 string guitar|16 bit pixel art|8k photo|page 12|a b c d e
 Iron Man 3|a man 5 meters away|she is one of the greatest|he is 10 feet tall|they are two in a boat|ready in 14 years
 aged for 12 years|over 10 years, she built it|a woman is 2 times taller|in his 15th year as king
-the first 3 years, in colour|14 years of war|a woman who is 24 in flat style|she's 30|they are 45|a model 3|models are 3 of a kind|he is 7 times champion
+the first 3 years, in colour|14 years of war
+a woman who is 24 in flat style|she's 30|they are 45|a model 3|models are 3 of a kind|he is 7 times champion
 wide shot, a castle|a portrait shot as an oil painting|a photo shoot, a model|a woman in fancy dress|lol i like it
 """
 

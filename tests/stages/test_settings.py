@@ -11,7 +11,7 @@ import pytest
 
 from pruneguard import atelier
 from pruneguard.bundle import Stage, write_bundle
-from pruneguard.cli.options import tables_of
+from pruneguard.cli.options import read_settings
 from pruneguard.errors import ConfigError
 from pruneguard.stages.settings import PruneSettings, RunSettings, family_of, read_tables
 from pruneguard.training.settings import preset
@@ -37,18 +37,39 @@ def test_a_table_changes_what_it_names_and_nothing_else() -> None:
 
 def test_options_win_over_the_file(tmp_path: Path) -> None:
     config = tmp_path / "settings.toml"
-    config.write_text("[training]\nsteps = 7\nseed = 1\n[prune]\nbudget = 0.5\n")
-    options = {"steps": 9, "budget": None, "criterion": "magnitude", "data": "coco", "seed": None}
-    settings = RunSettings.resolve("atelier", tables_of(config, options))
+    config.write_text(
+        'model = "owner/model"\nconcepts = ["monet"]\ndetector = "clip:owner/clip"\n'
+        "[training]\nsteps = 7\nseed = 1\n[prune]\nbudget = 0.5\n"
+    )
+    options = {"steps": 9, "budget": None, "criterion": "magnitude", "data": "coco", "seed": None, "concepts": ()}
+    settings = read_settings(config, options)
+    assert (settings.model, settings.concepts, settings.detector) == ("owner/model", ("monet",), "clip:owner/clip")
     assert (settings.training.steps, settings.training.seed) == (9, 1)
     assert (settings.prune.budget, settings.prune.criterion) == (0.5, "magnitude")
     assert settings.data.source == "coco"
+    others = {"model": "atelier", "concepts": ("mosaic",), "detector": "oracle"}
+    settings = read_settings(config, others)
+    assert (settings.model, settings.concepts, settings.detector) == ("atelier", ("mosaic",), "oracle")
+    assert settings.training.batch_size == preset("atelier").batch_size
+
+
+@pytest.mark.parametrize("model", ["atelier", "owner/model"])
+def test_settings_written_as_a_file_ask_for_the_same(model: str, tmp_path: Path) -> None:
+    tables = {"training": {"steps": 7, "lower": {"lr": 1e-7}}, "data": {"captions": 'a "b"\\c.txt'}}
+    settings = RunSettings.resolve(model, tables, concepts=("nudity",), student="pruned")
+    (tmp_path / "all.toml").write_text(settings.to_toml())
+    assert read_settings(tmp_path / "all.toml", {}) == settings
 
 
 @pytest.mark.parametrize(
     ("tables", "expected"),
     [
-        ({"prunes": {}}, r"unknown table \[prunes\]; there are training, data, prune, audit"),
+        ({"prunes": {}}, "configuration: no setting 'prunes': did you mean 'prune'?"),
+        ({"training": 1}, r"'training' is 1; it must be a table, \[training\]"),
+        ({"training": {"lower": 1}}, r"it must be a table, \[training\.lower\]"),
+        ({"concepts": "mosaic"}, "'concepts' is 'mosaic'; it must be a list"),
+        ({"concepts": ["mosaic", 3]}, "'concepts': an entry is 3; it must be of type str"),
+        ({"student": 3}, "'student' is 3; it must be of type str"),
         ({"prune": {"buget": 0.5}}, "prune: no setting 'buget': did you mean 'budget'?"),
         ({"prune": {"budget": 0}}, "`budget` is 0.0; it must be above 0 and at most 1"),
         ({"prune": {"budget": 1.2}}, "`budget` is 1.2"),
@@ -72,9 +93,11 @@ def test_a_configuration_that_cannot_be_read_names_the_file(tmp_path: Path) -> N
     (tmp_path / "half.toml").write_text("[training")
     with pytest.raises(ConfigError, match=r"half\.toml is not valid TOML"):
         read_tables(tmp_path / "half.toml")
-    (tmp_path / "flat.toml").write_text("training = 1")
-    with pytest.raises(ConfigError, match=r"'training' must be a table; write it as \[training\]"):
-        read_tables(tmp_path / "flat.toml")
+    (tmp_path / "typo.toml").write_text("[prune]\nbuget = 0.5")
+    with pytest.raises(ConfigError, match=r"--config .*typo\.toml: prune: no setting 'buget'"):
+        read_settings(tmp_path / "typo.toml", {})
+    with pytest.raises(ConfigError, match=r"^prune: `budget` is 2"):
+        read_settings(None, {"budget": 2.0})
     assert read_tables(None) == {}
 
 

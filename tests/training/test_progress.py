@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from pruneguard.training import Advance, RichProgress
@@ -18,3 +19,20 @@ def test_bars_show_phase_count_and_losses() -> None:
     assert "lower 0.2500  upper 0.1250" in shown
     assert "lr" not in shown
     assert "4/4" in output.getvalue()
+
+
+def test_a_log_gets_lines_at_a_phases_begin_and_end_and_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    output, now = io.StringIO(), 100.0
+    monkeypatch.setattr("pruneguard.training.progress.time.monotonic", lambda: now)
+    with RichProgress(Console(file=output, force_terminal=False)) as show:
+        for done in range(51):
+            show(Advance("train", done, 50, {"lower/loss": 0.5}))
+            now += 0.25
+        show(Advance("train", 50, 50))
+        show(Advance("audit", 0, 8))
+    assert output.getvalue().splitlines() == [
+        "train: 0 of 50  lower 0.5000",
+        "train: 40 of 50  lower 0.5000",
+        "train: 50 of 50  lower 0.5000",
+        "audit: 0 of 8",
+    ]
