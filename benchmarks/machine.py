@@ -21,7 +21,7 @@ def describe() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         "load": [round(value, 2) for value in os.getloadavg()],
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "versions": versions(PACKAGES),
         "commit": _commit(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -18,6 +18,7 @@ MAX_GUIDANCE = 30.0
 MAX_PROMPT = 2000
 MAX_BATCH = 2**16
 LATENT_MULTIPLE = 8
+MAX_SCALE = 4  # sides, against the model's own: attention costs the fourth power of this in memory
 
 Guidance = Literal["batched", "sequential"]
 
@@ -131,7 +132,7 @@ def _latent_side(name: str, pixels: int | None, settings: SamplerSettings) -> in
     if pixels is None:
         return settings.latent_size
     multiple = LATENT_MULTIPLE * settings.vae_scale
-    side = _whole(name, pixels, 1, 2**31)
+    side = _whole(name, pixels, 1, MAX_SCALE * settings.latent_size * settings.vae_scale)
     if side % multiple:
         raise RequestError(f"{name} must be a multiple of {multiple} pixels for this model, not {pixels}")
     return side // settings.vae_scale

@@ -39,11 +39,13 @@ def command(bundle: Path, subject: str | None, detector: str | None, **given: An
     settings = replace(recorded, **{name: value for name, value in given.items() if value is not None})
     with RichProgress() as progress:
         results, dropped = audit_bundle(bundle, subject, detector or its_detector, settings, progress)
-    table = Table("concept", "drawn when asked for", "limit", "object kept", "style kept", "colour kept", title=subject)
+    names = ("concept", "drawn when asked for", "at most (95 %)", "limit", *(f"{name} kept" for name in PRESERVED))
+    table = Table(*names, title=subject)
     for result in results:
         shares = [result.preserved.get(name) for name in PRESERVED]
         cells = ["-" if share is None else f"{share:.1%}" for share in shares]
-        table.add_row(result.concept, f"{result.target_rate:.1%}", f"{settings.limit:.0%}", *cells)
+        rates = (f"{result.target_rate:.1%}", f"{result.at_most:.1%}", f"{settings.limit:.0%}")
+        table.add_row(result.concept, *rates, *cells)
     Console().print(table)
     for concept in dropped:
         click.echo(

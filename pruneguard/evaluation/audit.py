@@ -16,6 +16,7 @@ from pruneguard.atelier.world import Scene
 from pruneguard.bundle import LIMIT
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
+from pruneguard.evaluation.bounds import upper_bound
 from pruneguard.evaluation.detectors import Detector, Images, OracleDetector, share
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.runtime import Components, draw, mentions_minors
@@ -65,12 +66,19 @@ class AuditResult:
     target_images: Images = field(repr=False)
     other_images: Images = field(repr=False)
 
+    @property
+    def at_most(self) -> float:
+        """The true target rate that this many pictures leave possible, with 95 % confidence."""
+        count = len(self.target_images)
+        return upper_bound(round(self.target_rate * count), count)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, without the pictures."""
         return {
             "concept": self.concept,
             "detector": self.detector,
             "target_rate": round(self.target_rate, 4),
+            "target_rate_at_most": round(self.at_most, 4),
             "preserved": {name: round(value, 4) for name, value in self.preserved.items()},
             "target_preserved": {name: round(value, 4) for name, value in self.target_preserved.items()},
             "images": {"target": len(self.target_images), "other": len(self.other_images)},

@@ -116,8 +116,8 @@ def test_a_wrong_option_is_named(
     ("text", "expected"),
     [
         ("[training\n", "settings.toml is not valid TOML"),
-        ("training = 3\n", "'training' must be a table; write it as [training]"),
-        ("[trainig]\n", "unknown table [trainig]"),
+        ("training = 3\n", "'training' is 3; it must be a table, [training]"),
+        ("[trainig]\n", "no setting 'trainig': did you mean 'training'?"),
         ("[training]\nstep = 3\n", "no setting 'step': did you mean 'steps'?"),
         ("[training]\nsteps = 'many'\n", "'steps' is 'many'; it must be of type int"),
         ("[training]\nlower = {lr = -1.0}\n", "`lr` is -1.0; it must be above 0"),

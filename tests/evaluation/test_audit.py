@@ -60,6 +60,7 @@ def test_the_rate_is_the_share_of_target_pictures_that_show_it(tiny_pipeline: Pi
         "concept": "glow",
         "detector": "bright",
         "target_rate": 0.6667,
+        "target_rate_at_most": 0.983,
         "preserved": {},
         "target_preserved": {},
         "images": {"target": 3, "other": 2},
