@@ -79,6 +79,16 @@ def erasers_section(erasers: dict[str, Any]) -> str:
     return "\n".join([*rows, _source("erasers", erasers["command"], erasers)])
 
 
+def resurgence_section(resurgence: dict[str, Any]) -> str:
+    """Where a suppressed concept comes back."""
+    rows: list[str] = []
+    for concept, attempts in resurgence["concepts"].items():
+        rows += [f"| “{concept}”, engine of the demo | drawn | at most (95 %) |", "|---|---|---|"]
+        rows += [f"| {name} | {row['rate']:.1%} | {row['at_most']:.1%} |" for name, row in attempts.items()]
+        rows += [""]
+    return "\n".join([*rows, _source("resurgence", resurgence["command"], resurgence)])
+
+
 def cold_section(cold: dict[str, Any]) -> str:
     """Import, first image and memory of a fresh process."""
     return "\n".join([*_cold_rows(cold), "", _source("cold_start", cold["command"], cold)])
@@ -120,6 +130,7 @@ SECTIONS = {
         ("latency", latency_section),
         ("cold_start", cold_section),
         ("erasers", erasers_section),
+        ("resurgence", resurgence_section),
     ),
 }
 

@@ -16,11 +16,14 @@ from pruneguard.errors import ConfigError, LineageError, RequestError
 from .engines import Components
 from .guards import Guard, MinorsGuard, Verdict, check_images, check_prompts
 from .onnx_engine import onnx_components
-from .request import MAX_BATCH, MAX_SEED, Guidance, make_request
+from .request import MAX_BATCH, MAX_SEED, Guidance, Request, make_request
 from .sampler import IsCancelled, OnStep, decode_latents, latent_batches
 
 if TYPE_CHECKING:
     import PIL.Image
+
+
+MAX_GUIDANCE_RATIO = 2  # to the sampler's own scale, at which audits draw
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,29 @@ class Result:
 class GuardedSampler:
     """Draws what its guards allow. It keeps no state of a request: threads may share one sampler.
 
-    `guards` come after MinorsGuard, which is always on. A negative prompt says what not to draw and is not checked,
-    but where the guidance scale is below 1: there it says what to draw. Audits are `from_bundle`'s concern: whoever
-    gives `components` vouches for them. Raises ConfigError for a wrong `batch_size`, the images drawn together.
+    `guards` come after MinorsGuard, which is always on. Audits are `from_bundle`'s concern: whoever gives `components`
+    vouches for them. `batch_size` is the images drawn together.
+
+    What audits do not measure is off: guidance beyond twice the sampler's own, and negative prompts, for guidance
+    away from a concept's anchor can lead back to what was suppressed. `negative_prompts` turns the latter on; they are
+    not checked by guards, but where the guidance scale is below 1 and they say what to draw.
+    Raises ConfigError for a wrong `batch_size`.
     """
 
-    def __init__(self, components: Components, *, guards: Sequence[Guard] = (), batch_size: int = 4) -> None:
+    def __init__(
+        self,
+        components: Components,
+        *,
+        guards: Sequence[Guard] = (),
+        batch_size: int = 4,
+        negative_prompts: bool = False,
+    ) -> None:
         if type(batch_size) is not int or not 1 <= batch_size <= MAX_BATCH:
             raise ConfigError(f"batch_size must be a whole number from 1 to {MAX_BATCH}, not {batch_size!r}")
         self.components = components
         self.guards: tuple[Guard, ...] = (MinorsGuard(), *guards)
         self._batch_size = batch_size
+        self._negative_prompts = negative_prompts
 
     @classmethod
     def from_bundle(
@@ -64,6 +79,7 @@ class GuardedSampler:
         providers: Sequence[str] = ("CPUExecutionProvider",),
         digest: str | None = None,
         batch_size: int = 4,
+        negative_prompts: bool = False,
     ) -> GuardedSampler:
         """Opens a bundle, verifies every file, requires its audits, and loads its ONNX engines.
 
@@ -85,7 +101,7 @@ class GuardedSampler:
             )
         components = onnx_components(bundle, threads=threads, providers=providers)
         seal.check()
-        return cls(components, guards=guards, batch_size=batch_size)
+        return cls(components, guards=guards, batch_size=batch_size, negative_prompts=negative_prompts)
 
     def __call__(
         self,
@@ -121,6 +137,7 @@ class GuardedSampler:
             batch_size=self._batch_size,
             cfg=cfg,
         )
+        self._check_measured(request)
         said = check_prompts(self.guards, dict(enumerate(request.prompts)))
         drawn = {i: text for i, text in enumerate(request.negatives) if request.guidance[i] < 1}
         check_prompts(self.guards, drawn, "negative prompt")
@@ -134,6 +151,19 @@ class GuardedSampler:
             verdicts=tuple((*first, *second) for first, second in zip(said, seen, strict=True)),
             truncated=truncated,
         )
+
+    def _check_measured(self, request: Request) -> None:
+        """RequestError for what audits say nothing of."""
+        own = self.components.sampler.guidance_scale
+        if max(request.guidance) > MAX_GUIDANCE_RATIO * own:
+            raise RequestError(
+                f"guidance_scale must be at most {MAX_GUIDANCE_RATIO * own:g} here: suppression is measured at {own:g}"
+            )
+        if any(request.negatives) and not self._negative_prompts:
+            raise RequestError(
+                "negative prompts are off: no audit measures what they bring back; leave negative_prompt out, or turn "
+                "them on with GuardedSampler(..., negative_prompts=True)"
+            )
 
     def describe(self) -> dict[str, Any]:
         """The engines and guards, for reports."""

@@ -19,7 +19,7 @@ from pruneguard.staging import file_aside
 @click.option("--seed", type=click.IntRange(min=0), help="The picture's seed; random and printed when left out.")
 @click.option("--steps", type=click.IntRange(1, 100), help="Sampling steps; the bundle's own when left out.")
 @click.option("--guidance-scale", type=click.FloatRange(0, 30), help="CFG scale; the bundle's own when left out.")
-@click.option("--negative-prompt", default="", help="What the picture should not look like.")
+@click.option("--negative-prompt", default="", help="What the picture should not look like; audits use none.")
 @click.option("--height", type=int, help="Pixels; the model's own when left out.")
 @click.option("--width", type=int, help="Pixels; the model's own when left out.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine.")
@@ -45,7 +45,15 @@ def command(
     from pruneguard.runtime import GuardedSampler
 
     kind = _format(out)
-    sampler = GuardedSampler.from_bundle(bundle, threads=threads, digest=digest, allow_unaudited=allow_unaudited)
+    sampler = GuardedSampler.from_bundle(
+        bundle,
+        threads=threads,
+        digest=digest,
+        allow_unaudited=allow_unaudited,
+        negative_prompts=bool(negative_prompt),
+    )
+    if negative_prompt:
+        click.echo("note: no audit used a negative prompt, and one can bring back what was suppressed", err=True)
     with Progress(transient=True) as progress:
         task = progress.add_task("drawing")
         result = sampler(

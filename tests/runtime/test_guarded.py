@@ -201,27 +201,36 @@ def test_minors_are_refused_whatever_the_guards(tiny_bundle: Path) -> None:
     assert steps == []
 
 
-def test_a_negative_prompt_is_not_a_request_to_draw(tiny_bundle: Path) -> None:
+def test_what_no_audit_measured_is_off(tiny_bundle: Path) -> None:
     sampler = GuardedSampler.from_bundle(tiny_bundle)
+    with pytest.raises(RequestError, match="negative prompts are off: no audit measures what they bring back"):
+        sampler(["red star", "blue ring"], negative_prompt=["", "flat"], seed=1)
+    with pytest.raises(RequestError, match=r"guidance_scale must be at most 15 here: suppression is measured at 7\.5"):
+        sampler(["red star", "blue ring"], guidance_scale=[7.5, 15.1], seed=1)
+    assert len(sampler("red star", negative_prompt="", guidance_scale=15, seed=1).images) == 1
+
+
+def test_a_negative_prompt_is_not_a_request_to_draw(tiny_bundle: Path) -> None:
+    sampler = GuardedSampler.from_bundle(tiny_bundle, negative_prompts=True)
     assert len(sampler("red star", negative_prompt="child", seed=1).images) == 1
 
 
 @pytest.mark.parametrize("guidance_scale", [0.0, 0.9])
 def test_a_negative_prompt_below_guidance_1_is_a_request_to_draw(tiny_bundle: Path, guidance_scale: float) -> None:
-    sampler = GuardedSampler.from_bundle(tiny_bundle)
+    sampler = GuardedSampler.from_bundle(tiny_bundle, negative_prompts=True)
     with pytest.raises(GuardRefusal, match="minors"):
         sampler("red star", negative_prompt="child", guidance_scale=guidance_scale)
 
 
 def test_a_refused_negative_prompt_is_told_by_its_own_place(tiny_bundle: Path) -> None:
-    sampler = GuardedSampler.from_bundle(tiny_bundle)
+    sampler = GuardedSampler.from_bundle(tiny_bundle, negative_prompts=True)
     with pytest.raises(GuardRefusal, match="negative prompt 1 was refused") as refused:
         sampler(["a red star", "a blue ring"], negative_prompt=["", "child"], guidance_scale=[7.5, 0.5])
     assert refused.value.index == 1
 
 
 def test_half_a_surrogate_pair_is_a_wrong_request(tiny_bundle: Path) -> None:
-    sampler = GuardedSampler.from_bundle(tiny_bundle)
+    sampler = GuardedSampler.from_bundle(tiny_bundle, negative_prompts=True)
     for prompt, negative in (("a \ud800 star", ""), ("a star", "\udfff")):
         with pytest.raises(RequestError, match="half of a surrogate pair"):
             sampler(prompt, negative_prompt=negative)
@@ -246,7 +255,7 @@ def test_an_image_guard_refuses_or_fails_and_no_image_comes(tiny_bundle: Path) -
 
 def test_cancelling_returns_nothing(tiny_bundle: Path) -> None:
     with pytest.raises(Cancelled):
-        GuardedSampler.from_bundle(tiny_bundle)("red", cancelled=lambda: True)
+        GuardedSampler.from_bundle(tiny_bundle, negative_prompts=True)("red", cancelled=lambda: True)
 
 
 def test_the_runtime_is_light() -> None:
