@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def command(
     )
     if negative_prompt:
         click.echo("note: no audit used a negative prompt, and one can bring back what was suppressed", err=True)
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
         task = progress.add_task("drawing")
         result = sampler(
             prompt,

@@ -37,11 +37,13 @@ def command(out: Path, fresh: bool, config: Path | None, dry_run: bool, **option
     from pruneguard.training.processes import this_process
     from pruneguard.training.progress import silent
 
-    process = this_process()
+    process, had_engines = this_process(), (out / "onnx").is_dir()
     with RichProgress() if process.is_main_process else nullcontext(silent) as progress:
         bundle, _, _ = train_bundle(settings, out, progress, fresh=fresh)
     process.destroy_process_group()
     if process.is_main_process:
+        if had_engines:
+            click.echo(f"{out}: the engines of the model that was there before are gone with it")
         _tell(bundle, out)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,8 @@ def forget_runs(out: Path) -> None:
     """Removes the demo's own checkpoints and caches, and no other run's."""
     for name in RUNS:
         shutil.rmtree(run_folder(out / name), ignore_errors=True)
+    with suppress(OSError):  # not empty: other runs lie there too
+        run_folder(out / RUNS[0]).parent.rmdir()
 
 
 def _settings(concept: str, steps: int | None, pictures: int | None) -> RunSettings:
