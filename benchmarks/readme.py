@@ -41,8 +41,8 @@ def demo_section(demo: dict[str, Any]) -> str:
         f"{latency['erased_to_pruned'][0]:.3f} ×; engine and torch agree to "
         f"{min(demo['parity']['images']['psnr_db']):.0f} dB or better; all of it in {demo['wall_s']:.0f} s. "
         f"{images['target']} + {images['other']} pictures a row, the same prompts and seeds in each, PNDM 25 steps, "
-        "guidance 7.5, read by atelier's oracle. “Rest of its prompt”: what pictures that ask for "
-        f"“{demo['concept']}” keep of everything else they ask for.",
+        "guidance 7.5, read by atelier's oracle: “kept” is what the oracle still reads as asked for, blemishes or not. "
+        f"“Rest of its prompt”: what pictures that ask for “{demo['concept']}” keep of everything else they ask for.",
         "",
         _source("demo", "python -m benchmarks.demo", demo),
     ]
@@ -65,7 +65,16 @@ def atelier_section(atelier: dict[str, Any]) -> str:
 def latency_section(latency: dict[str, Any]) -> str:
     """UNet calls and whole images."""
     picture = "![UNet calls and whole images, dense, pruned and erased](benchmarks/results/latency.svg)"
-    return "\n".join([picture, "", *_latency_rows(latency), "", _source("latency", latency["command"], latency)])
+    alone = latency["ratios"]["image, engine dense / diffusers dense"][0]
+    both = latency["ratios"]["image, engine erased / diffusers dense"][0]
+    kept = latency["ratios"]["image, engine erased / engine dense"][0]
+    words = (
+        f"An image takes {both:.2f} of diffusers' time on the dense model: {alone:.2f} by the engine alone, and "
+        f"{kept:.2f} of that by pruning to {latency['unet_macs']['ratio']:.2f} of the UNet's MACs."
+    )
+    return "\n".join(
+        [picture, "", words, "", *_latency_rows(latency), "", _source("latency", latency["command"], latency)]
+    )
 
 
 def erasers_section(erasers: dict[str, Any]) -> str:
@@ -110,7 +119,9 @@ def _latency_rows(latency: dict[str, Any]) -> list[str]:
 
 def _cold_rows(cold: dict[str, Any]) -> list[str]:
     rows = ["| cold process | median | range |", "|---|---|---|"]
-    for name, entry in cold["summary"].items():
+    for key, entry in cold["summary"].items():
+        name, _, unit = key.rpartition("_")
+        name = f"{name.replace('_', ' ')} ({unit.replace('mib', 'MiB')})"
         rows.append(f"| {name} | {entry['median']:.2f} | {entry['min']:.2f} to {entry['max']:.2f} |")
     return rows
 

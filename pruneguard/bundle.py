@@ -154,11 +154,12 @@ class Bundle:
         records = self.manifest.files.items()
         return {path: record.sha256 for path, record in records if path.startswith(f"{subject}/")}
 
-    def require_audits(self, subject: str, concepts: Iterable[str] = ()) -> None:
+    def require_audits(self, subject: str, concepts: Iterable[str] = (), *, limit: float = 1.0) -> None:
         """Checks that each concept of the policy, and of `concepts`, has a passed audit of the present files.
 
-        Raises LineageError otherwise.
+        `limit` is the largest target rate that the caller lets pass, where the policy is laxer. Raises LineageError.
         """
+        limit = min(limit, self.manifest.policy_limit)
         audits = {audit.concept: audit for audit in self.manifest.audits if audit.subject == subject}
         weights = self.weights(subject)
         if not weights:
@@ -171,8 +172,7 @@ class Bundle:
                 reason = "was never audited"
                 if concept not in self.manifest.policy_concepts:
                     remedy = f"suppress it with `pruneguard train --concepts {concept}` and export that"
-            elif not audit.passed or audit.target_rate > self.manifest.policy_limit:
-                limit = self.manifest.policy_limit
+            elif not audit.passed or audit.target_rate > limit:
                 reason = f"failed its audit ({audit.target_rate:.1%} drawn, limit {limit:.1%})"
                 remedy = "train it again with more --steps and export that; no option serves it as it is"
             elif not weights.items() <= audit.digests.items() or not self._holds(audit):

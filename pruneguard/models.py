@@ -196,6 +196,8 @@ def load_pipeline(source: str | Path, *, dtype: torch.dtype = torch.float32) -> 
         )
     for model in (pipeline.text_encoder, pipeline.vae, pipeline.unet):
         model.eval()
+    for model in (pipeline.vae, pipeline.unet):
+        model.register_to_config(_name_or_path="")  # where this machine keeps it is no part of what is saved
     return pipeline
 
 

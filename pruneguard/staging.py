@@ -48,6 +48,28 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def held(file: Path) -> Iterator[None]:
+    """Keeps other processes that ask for the same lock `file` out until the block ends or the process dies.
+
+    Raises BlockingIOError when one is in, OSError where the file cannot be made; a file system without flock lets all
+    in.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if isinstance(error, BlockingIOError):
+                raise
+        if not os.fstat(descriptor).st_nlink:  # whoever was in has just removed it
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), str(file))
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def swap_in(staging: Path, target: Path) -> None:
     """Puts `staging` in the place of `target`, whose old content is removed afterwards. Call with the parent locked.
 

@@ -71,25 +71,26 @@ _NTH = rf"(?:{_BEFORE}\b(?:{'|'.join(_ORDINALS)}))"
 _TEENS = r"(?:1[3-8]|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen)"
 _QUANTITY = (  # what makes a number no age
     r"(?!\d)(?!\s*(?:%|°|[x×:/]\s*\d|percent|degrees?|dollars?|euros?|cents?|pounds?|stars?|times|pieces|people|persons"
-    r"|seconds?|minutes?|mins?|hours?|days?|weeks?|months?|pixels?|px|mm|cm|m|km|in|inch(?:es)?|feet|ft|kg|g|mb|k|d)\b)"
+    r"|seconds?|minutes?|mins?|hours?|days?|weeks?|months?|pixels?|px|mm|cm|m|km|in(?!\s+\w)|inch(?:es)?|feet|ft|kg|g|mb|k|d)\b)"
 )
 _ONE = r"(?:woman|man|lady|female|male|person|human|student|gal|guy|actress|actor|model|she|he|her|him)"
 _MANY = r"(?:women|men|ladies|people|they|them|we|you|i|(?:person|human|student|gal|guy|actor|model)s)"
 _PERSON = rf"(?:{_ONE}s?|women|men|ladies|people|boy|girl|baby|child|infant)"
 _HEDGE = r"(?:(?:only|just|about|around|barely|nearly|almost|maybe|perhaps|probably|still|already|now)\s+)*"
-_BE = rf"(?:(?:\s+(?:who|that))?(?:\s*['’](?:s|re|m)|\s+(?:is|are|am|was|were|looks|seems))\s+{_HEDGE})"
-_IS = rf"(?:\s*[,(\[:;-]\s*{_HEDGE}|\s+of\s+|{_BE})"
+_BE = rf"(?:(?:\s+(?:who|that))?(?:\s*['’](?:s|re|m)|\s+(?:is|are|am|was|were|looks|seems)(?:\s+like)?)\s+{_HEDGE})"
+_IS = rf"(?:\s*[,(\[:;-]\s*{_HEDGE}|\s+of\s+{_HEDGE}|{_BE})"
 # After a person's bare number: the end of a phrase, or what goes on about the person rather than counts or measures.
 _ENDS = r"(?![.,]?\w|\s+\w|\s*[:/%°×])"
 _GOES_ON = (
     r"(?=\s+(?:and|in|with|at|on|by|but|who|or|as|while|from|today|old|wearing|dressed|nude|naked|bare|topless|standing"
     r"|sitting|lying|kneeling|posing|smiling|looking|holding|walking|dancing)\b)"
 )
+_FREE = rf"(?:{_ENDS}|{_GOES_ON})"
 _YEARS = r"(?:years?|yrs?|y)"
 _COUNTED = "".join(
     rf"(?<!\b{word} )" for word in ("in", "for", "after", "over", "every", "last", "past", "next", "first", "than")
 )
-_PAST = r"(?:later|ago|after|before|of|in|into|since|together|apart|prior|earlier)"
+_PAST = r"(?:later|ago|after|before|of|into|since|together|apart|prior|earlier)"
 # A match whose age is below eighteen counts, and so does one that names no age.
 _AGES = tuple(
     re.compile(pattern)
@@ -101,16 +102,22 @@ _AGES = tuple(
         rf"(?:1[0-8]|eighteen)s?\b{_QUANTITY}",
         rf"(?:\b(?:under|below|less{_JOIN}than|not|before)\b(?:{_JOIN}the{_JOIN}age{_JOIN}of)?|<){_JOIN}{_TEENS}s?\b"
         rf"{_QUANTITY}",
-        rf"\bturn(?:s|ed|ing)?{_JOIN}{_AGE}(?!\s*(?!(?:today|yesterday|now|this|last|years?)\b)\w|\.\d|°|%)",
+        rf"\bturn(?:s|ed|ing)?{_JOIN}{_AGE}(?:{_FREE}|(?=\s+(?:yesterday|now|this|last|years?)\b))",
         rf"\b(?P<age>\d+)(?:st|nd|rd|th){_JOIN}birth{_JOIN}day",
         rf"{_NTH}{_JOIN}birth{_JOIN}day",
         rf"\bborn{_JOIN}{_AGE}{_JOIN}years?{_JOIN}ago",
         rf"(?:\b(?:1[0-2]|[1-9])(?:st|nd|rd|th)|{_NTH}){_JOIN}grade(?:rs?)?\b",
-        rf"\b(?:grade|year){_JOIN}(?:1[0-2]|[1-9]){_JOIN}(?:student|pupil|class|learner)",
+        rf"\b(?:grade|year){_JOIN}(?:1[0-2]|[1-9]|{_WORD}){_JOIN}(?:student|pupil|class|learner)",
         rf"\b{_ONE}{_IS}{_AGE}{_ENDS}",
-        rf"\b{_ONE}{_BE}(?!one\b){_AGE}{_GOES_ON}",
-        rf"\b{_MANY}{_BE}(?P<age>{_NUMBER})(?:{_ENDS}|{_GOES_ON})",
-        rf"\b{_ONE}\s+(?P<age>1[0-7]){_ENDS}",  # but "Iron Man 3"
+        rf"\b{_ONE}(?:{_BE}|\s+of\s+{_HEDGE})(?!one\b){_AGE}{_GOES_ON}",
+        rf"\b{_ONE}{_IS}(?P<age>1[0-7]){_GOES_ON}",
+        rf"\b{_MANY}{_BE}(?P<age>{_NUMBER}){_FREE}",
+        rf"\b{_ONE}\s+(?P<age>1[0-7]){_FREE}",  # but "Iron Man 3"
+        rf"\b(?:is|looks)(?:\s+like)?\s+{_HEDGE}(?P<age>1[0-7]){_FREE}",  # whoever it is, by name
+        rf"(?<![\d.,:])(?P<age>{_TEENS})\s+(?:woman|lady|female|gal|actress|guy)\b",
+        rf"\b(?:barely|not\s+even|hardly)\s+{_TEENS}\b{_QUANTITY}",
+        rf"{_COUNTED}{_AGE}{_JOIN}yrs?{_GOES_ON}",
+        rf",\s*{_AGE}{_JOIN}years{_GOES_ON}",
         rf"{_COUNTED}{_AGE}{_JOIN}(?:years|yrs?)(?=\s*(?:$|[,;)]|\.(?!\d)))",
         rf"\bin{_JOIN}(?:her|his|their){_JOIN}(?:\b1?\d(?:st|nd|rd|th)|{_NTH}){_JOIN}year\b(?!\s+(?:of|as|at|on)\b)",
         rf"{_AGE}{_JOIN}{_YEARS}{_JOIN}{_PERSON}\b",

@@ -73,6 +73,7 @@ class GuardedSampler:
         path: Path | str,
         *,
         policy: Sequence[str] | None = None,
+        limit: float = 1.0,
         allow_unaudited: bool = False,
         threads: int | None = None,
         guards: Sequence[Guard] = (),
@@ -83,17 +84,20 @@ class GuardedSampler:
     ) -> GuardedSampler:
         """Opens a bundle, verifies every file, requires its audits, and loads its ONNX engines.
 
-        `policy` names concepts whose suppression the caller requires beside those of the bundle's own policy. Where
+        `policy` names concepts whose suppression the caller requires beside those of the bundle's own policy, and
+        `limit` is the largest share of pictures in which an audit may have seen one, where the bundle's is laxer. Where
         neither names one nothing was audited, and `allow_unaudited` is the consent to serve that; it excuses no audit
         that is asked for. `digest` is the expected SHA-256 of `bundle.json`, which pins all the rest. `threads` is for
         each engine's operators. Raises BundleError, LineageError and ConfigError.
         """
         if isinstance(policy, str):
             raise ConfigError("policy must be a list of concept names")
+        if not 0 <= limit <= 1:
+            raise ConfigError(f"limit must lie between 0 and 1, not {limit!r}")
         bundle = Bundle.open(path, digest=digest)
         seal = bundle.verify()
         required = tuple(policy or ())
-        bundle.require_audits("onnx", required)
+        bundle.require_audits("onnx", required, limit=limit)
         if not (allow_unaudited or bundle.manifest.policy_concepts or required):
             raise LineageError(
                 f"{bundle.path}: its policy names no concept, so nothing was audited; suppress some with `pruneguard"

@@ -164,6 +164,12 @@ def test_a_folder_comes_back_as_it_was_saved(
     assert torch.equal(loaded.encode_text(prompts), pipeline.encode_text(prompts))
 
 
+def test_where_a_model_was_loaded_from_is_not_saved(saved: Path, tmp_path: Path) -> None:
+    load_pipeline(saved).save(tmp_path / "again")
+    for path in (tmp_path / "again").rglob("*.json"):
+        assert str(saved) not in path.read_text(), path
+
+
 def test_text_is_padded_and_cut(pipeline: Pipeline) -> None:
     states = pipeline.encode_text(["a", "a " * 50])
     assert states.shape == (2, 6, 16)

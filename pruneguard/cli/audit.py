@@ -12,7 +12,7 @@ from pruneguard.errors import LineageError
 
 
 @click.command("audit")
-@click.option("--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True)
+@click.option("--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="The bundle.")
 @click.option("--subject", type=click.Choice(["model", "onnx"]), help="What to measure; the engine if there is one.")
 @click.option("--detector", help="oracle, or clip:FOLDER_OR_HUB_ID.")
 @click.option("--target", type=click.IntRange(min=1), help="Pictures that call for it.")

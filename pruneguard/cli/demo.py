@@ -10,7 +10,13 @@ import click
 
 @click.command("demo")
 @click.option("--concepts", default="", help="What to suppress instead: any name of `pruneguard concepts`.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("pruneguard-demo"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("pruneguard-demo"),
+    show_default=True,
+    help="Folder of the report.",
+)
 @click.option("--steps", type=click.IntRange(min=2), help="Lower steps of each run; fewer for a quick look.")
 @click.option(
     "--pictures", type=click.IntRange(min=8), help="Pictures of each kind in each audit; fewer for a quick look."
@@ -23,7 +29,6 @@ def command(concepts: str, out: Path, steps: int | None, pictures: int | None, f
     from pruneguard.stages.demo import CONCEPT, forget_runs, run_demo
     from pruneguard.training import RichProgress
 
-    out.mkdir(parents=True, exist_ok=True)
     if fresh:
         forget_runs(out)
     with RichProgress() as progress:

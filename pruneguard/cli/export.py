@@ -12,7 +12,7 @@ from pruneguard.errors import LineageError
 
 @click.command("export")
 @click.option("--onnx", is_flag=True, help="ONNX graphs for ONNX Runtime.")
-@click.option("--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True)
+@click.option("--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="The bundle.")
 @click.option("--opset", type=int, default=20, show_default=True, help="ONNX opset, 20 to 23.")
 @click.option("--detector", help="oracle, or clip:FOLDER_OR_HUB_ID; the training stage's when left out.")
 def command(onnx: bool, bundle: Path, opset: int, detector: str | None) -> None:

@@ -15,8 +15,10 @@ from pruneguard.staging import file_aside
 
 @click.command("generate")
 @click.argument("prompt")
-@click.option("--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("image.png"), show_default=True)
+@click.option("--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="The bundle.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("image.png"), show_default=True, help="The picture."
+)
 @click.option("--seed", type=click.IntRange(min=0), help="The picture's seed; random and printed when left out.")
 @click.option("--steps", type=click.IntRange(1, 100), help="Sampling steps; the bundle's own when left out.")
 @click.option("--guidance-scale", type=click.FloatRange(0, 30), help="CFG scale; the bundle's own when left out.")

@@ -37,10 +37,12 @@ def model_options(function: F) -> F:
             click.option("--captions", help="Captions for synthetic data, or COCO's annotations."),
             click.option("--images", help="COCO's folder of pictures."),
             click.option(
-                "--budget", type=click.FloatRange(0, 1, min_open=True), help="MACs that stay.  [default: 0.58]"
+                "--budget",
+                type=click.FloatRange(0, 1, min_open=True),
+                help="Share of the MACs to keep.  [default: 0.58]",
             ),
             click.option("--criterion", help="taylor or magnitude.  [default: taylor]"),
-            click.option("--seed", type=click.IntRange(min=0), help="Seed of everything.  [default: 0]"),
+            click.option("--seed", type=click.IntRange(min=0), help="Seed of data, search and training.  [default: 0]"),
             click.option("--config", type=click.Path(path_type=Path), help="TOML with these and any other settings."),
             click.option("--dry-run", is_flag=True, help="Print all settings as such a file, and stop."),
         )

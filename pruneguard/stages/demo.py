@@ -38,6 +38,7 @@ from pruneguard.stages.settings import RunSettings
 from pruneguard.stages.train import run_folder, train_bundle
 from pruneguard.staging import file_aside
 from pruneguard.training import Advance, OnProgress, train
+from pruneguard.training.aside import run_alone
 
 CONCEPT = "mosaic"
 RUNS = ("bundle", "distilled")
@@ -65,6 +66,7 @@ def run_demo(
     resumed = any(run_folder(out / name).exists() for name in RUNS)
     settings = _settings(concept, steps, pictures)
     (chosen,) = settings.load_concepts()
+    out.mkdir(parents=True, exist_ok=True)
     bundle_path = out / "bundle"
     if (bundle_path / MANIFEST).exists():
         Bundle.open(bundle_path)  # one that cannot be read is not replaced; better said now than after the training
@@ -77,7 +79,8 @@ def run_demo(
     student = prune_in(run, teacher, data, settings.prune, seed=seed, on_progress=on_progress)
     plain = replace(settings.training, tracker="none")
     baseline = run_folder(out / "distilled")
-    distilled = train(teacher, student, data, (), plain, baseline, on_progress=_renamed(on_progress, "distil"))
+    with run_alone(baseline):
+        distilled = train(teacher, student, data, (), plain, baseline, on_progress=_renamed(on_progress, "distil"))
     audits["distilled"] = _audit("distilled", replace(teacher, unet=distilled.unet), chosen, settings, on_progress)
 
     bundle, _, (audits["erased"],) = train_bundle(settings, bundle_path, _renamed(on_progress, "distil and suppress"))
@@ -104,8 +107,10 @@ def run_demo(
 
 def forget_runs(out: Path) -> None:
     """Removes the demo's own checkpoints and caches, and no other run's."""
-    for name in RUNS:
-        shutil.rmtree(run_folder(out / name), ignore_errors=True)
+    for folder in (run_folder(out / name) for name in RUNS):
+        if folder.exists():
+            with run_alone(folder):
+                shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # not empty: other runs lie there too
         run_folder(out / RUNS[0]).parent.rmdir()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -24,6 +23,7 @@ from pruneguard.stages.models import bundle_inputs, load_student, load_teacher
 from pruneguard.stages.prune import macs_record, prune, prune_in
 from pruneguard.stages.settings import RunSettings
 from pruneguard.training import OnProgress, TrainResult, train
+from pruneguard.training.aside import forget_run, run_alone
 from pruneguard.training.digest import fingerprint
 from pruneguard.training.processes import this_process
 from pruneguard.training.trainer import check_run
@@ -57,11 +57,12 @@ def train_bundle(
     folder = run_folder(out)
     audits: list[AuditResult] = []
     # Opened first: a folder that cannot be written is no surprise after an hour.
-    with write_bundle(out) if process.is_main_process else nullcontext() as draft:
+    alone = run_alone(folder) if process.is_main_process else nullcontext()
+    with alone, write_bundle(out) if process.is_main_process else nullcontext() as draft:
         teacher = load_teacher(settings.model)
         source = fingerprint(teacher.unet)
         if fresh and process.is_main_process:  # the others look into it when the main one has encoded the data
-            shutil.rmtree(folder, ignore_errors=True)
+            forget_run(folder)
         with process.main_process_first():
             data = build_data(teacher, settings, folder / "data", on_progress)
             student = (
@@ -130,7 +131,7 @@ def _audit(
 
 def prune_bundle(settings: RunSettings, out: Path, on_progress: OnProgress) -> Bundle:
     """Prune only: a bundle with the pruned model, which still needs training to draw well."""
-    with write_bundle(out) as draft:
+    with run_alone(run_folder(out)), write_bundle(out) as draft:
         teacher = load_teacher(settings.model)
         source = fingerprint(teacher.unet)
         data = (

@@ -14,14 +14,15 @@ _FREE = ("settings.checkpoint_every", "settings.keep_checkpoints", "settings.tra
 """What may change between two parts of one run."""
 
 
-def check_record(run_folder: Path, made_from: Mapping[str, Any]) -> None:
-    """Writes what the run is made from into a new run folder; in an old one compares and raises ConfigError.
+def check_record(run_folder: Path, made_from: Mapping[str, Any], *, begun: bool) -> None:
+    """Writes what the run is made from into its folder; where one has `begun` there, compares and raises ConfigError.
 
-    The error names the first thing that differs, with both values.
+    A run has begun once it has a checkpoint: until then nothing of it is lost. The error names the first thing that
+    differs, with both values.
     """
     path = run_folder / "record" / "run.json"
     now = dict(_leaves(json.loads(json.dumps(made_from)), ""))
-    if not path.exists():
+    if not begun or not path.exists():
         with written_aside(path.parent, ConfigError, "run record") as aside:
             (aside / path.name).write_text(json.dumps(made_from, indent=2), encoding="utf-8")
         return

@@ -110,9 +110,10 @@ class _Run:
         self._diffusion = diffusion_of(teacher)
         kept = without_concepts(data, concepts)
         self._left_out = len(data) - len(kept)
-        if process.is_main_process:
-            check_record(folder, _made_from(teacher, student, data, concepts, settings))
         self._checkpoints = Checkpoints(folder, settings.keep_checkpoints)
+        if process.is_main_process:
+            made_from = _made_from(teacher, student, data, concepts, settings)
+            check_record(folder, made_from, begun=bool(self._checkpoints.all()))
         self._accelerator = Accelerator(
             mixed_precision=settings.precision, log_with=_tracker(settings), project_dir=str(folder / "logs")
         )

@@ -125,6 +125,19 @@ def test_a_stricter_policy_of_the_caller_counts(tiny_bundle: Path) -> None:
         GuardedSampler.from_bundle(tiny_bundle, policy="nudity")
 
 
+def test_a_stricter_limit_of_the_caller_counts_and_a_laxer_one_does_not(
+    make_bundle: Callable[..., Path], tiny: Any
+) -> None:
+    path = make_bundle()  # its audit saw 1 %
+    GuardedSampler.from_bundle(path, limit=0.01)
+    with pytest.raises(LineageError, match=r"failed its audit \(1\.0% drawn, limit 0\.5%\)"):
+        GuardedSampler.from_bundle(path, limit=0.005)
+    with pytest.raises(LineageError, match=r"limit 5\.0%"):
+        GuardedSampler.from_bundle(make_bundle(change=partial(tiny.add_audit, rate=0.4)), limit=0.5)
+    with pytest.raises(ConfigError, match="limit must lie between 0 and 1, not nan"):
+        GuardedSampler.from_bundle(path, limit=float("nan"))
+
+
 def test_what_was_not_audited_is_served_on_consent_only(make_bundle: Callable[..., Path], tiny: Any) -> None:
     def change(draft: BundleDraft) -> None:
         draft.update(policy={"concepts": []})

@@ -20,6 +20,7 @@ from pruneguard.stages.prune import prune, prune_in
 from pruneguard.stages.settings import PruneSettings, RunSettings, family_of
 from pruneguard.stages.train import prune_bundle, run_folder, train_bundle
 from pruneguard.training import LatentSet, from_atelier
+from pruneguard.training.aside import run_alone
 from pruneguard.training.digest import fingerprint
 from pruneguard.training.progress import silent
 
@@ -142,6 +143,26 @@ def test_a_run_goes_on_with_the_plan_that_it_began_with(
     monkeypatch.setattr(stage, "_search", forbidden)
     train_bundle(settings, out, silent)
     assert Bundle.open(out).manifest.files == before
+
+
+def test_a_second_run_in_the_same_folder_waits(resolve: Resolve, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for stage_of in (train_bundle, prune_bundle):
+        with (
+            run_alone(run_folder(out)),
+            pytest.raises(
+                ConfigError, match=r"another run is going on in .*/runs/out; wait for it, or give another --out"
+            ),
+        ):
+            stage_of(resolve(), out, silent)
+
+
+def test_a_run_that_is_forgotten_begins_anew(resolve: Resolve, tmp_path: Path) -> None:
+    out, folder = tmp_path / "out", run_folder(tmp_path / "out")
+    train_bundle(resolve(), out, silent)
+    (folder / "checkpoints" / "step-00000002" / "state.json").write_text("{")
+    train_bundle(resolve(), out, silent, fresh=True)
+    assert json.loads((folder / "checkpoints" / "step-00000002" / "state.json").read_text())["step"] == 2
 
 
 # --- lineage ---

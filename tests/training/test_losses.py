@@ -29,6 +29,10 @@ def test_min_snr_weights_by_hand(prediction: str, form: str, expected: list[floa
     assert_close(weights, torch.tensor(expected))
 
 
+def test_min_snr_weights_at_no_signal_at_all() -> None:
+    assert min_snr_weights(torch.zeros(1), 5.0, "epsilon").item() == 1.0
+
+
 def test_ddpm_loss_weighs_rows() -> None:
     predicted = torch.stack([torch.full((1, 2, 2), 1.0), torch.full((1, 2, 2), 3.0)])
     target = torch.zeros(2, 1, 2, 2)

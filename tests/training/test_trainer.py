@@ -124,6 +124,19 @@ def test_other_settings_on_an_old_run_are_refused(run: Runner) -> None:
     assert run(settings=replace(SETTINGS, steps=3, checkpoint_every=1)).metrics["steps"] == 3
 
 
+def test_a_run_that_saved_nothing_yet_may_begin_with_other_settings(
+    run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("pruneguard.training.levels.ddpm_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
+        with pytest.raises(TrainingError, match="no checkpoint was made yet"):
+            run()
+    slower = replace(SETTINGS, lower=replace(SETTINGS.lower, lr=5e-4))
+    assert run(settings=slower).metrics["steps"] == SETTINGS.steps
+    record = json.loads((tmp_path / "run" / "record" / "run.json").read_text())
+    assert record["settings"]["lower"]["lr"] == 5e-4
+
+
 def test_checkpoints_hold_no_pickle_and_the_last_ones_stay(run: Runner, tmp_path: Path) -> None:
     result = run(settings=replace(SETTINGS, checkpoint_every=2))
     kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
