@@ -11,10 +11,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pruneguard.bundle import Audit, Stage, write_bundle
 from pruneguard.cli import run
+from pruneguard.concepts import Concept
+from pruneguard.evaluation.detectors import Images
 
 Fails = Callable[..., str]
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 19660800\n"
@@ -60,6 +64,41 @@ def limited(*arguments: object, largest_file: int) -> subprocess.CompletedProces
     """A command in a process whose files may have `largest_file` bytes at most, as on a disk that runs full."""
     given = map(str, (largest_file, *arguments))
     return subprocess.run([sys.executable, "-c", LIMITED, *given], capture_output=True, text=True, check=False)
+
+
+SHORT = """
+[data]
+source = "atelier"
+size = 16
+[prune]
+criterion = "magnitude"
+[training]
+steps = 2
+every = 1
+batch_size = 2
+tracker = "none"
+[training.erasure]
+batch_size = 2
+images = 2
+steps = 2
+[audit]
+target = 2
+other = 0
+steps = 2
+"""
+GLOW = 'name = "glow"\nprompts = ["a disc in glow style"]\nanchors = "a disc in flat style"\nterms = ["glow"]\n'
+
+
+class SeesAll:
+    """A detector to which every picture shows the concept."""
+
+    name = "sees-all"
+
+    def check(self, concept: Concept) -> None:
+        return None
+
+    def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
+        return np.ones(len(images), dtype=bool)
 
 
 # --- options ---
@@ -276,6 +315,19 @@ def test_a_concept_without_its_audit_is_refused_whatever_the_consent(fails: Fail
         said = fails(*_command(command, bundle))
         remedy = "run `pruneguard audit --subject onnx` on this bundle"
         assert said == f"{bundle}/onnx: 'hatching' was never audited; {remedy} [lineage_broken]"
+
+
+def test_a_training_that_did_not_suppress_is_an_error_and_keeps_what_it_made(
+    fails: Fails, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pruneguard.stages.train.find_detector", lambda *_: SeesAll())
+    out, config = tmp_path / "out", tmp_path / "short.toml"
+    (tmp_path / "glow.toml").write_text(GLOW)
+    config.write_text(f'model = "{tiny_folder}"\nconcepts = ["{tmp_path / "glow.toml"}"]\n{SHORT}')
+    said = fails("train", "--config", config, "--out", out)
+    assert said.startswith(f"{out} was written and still draws glow too often; the runtime will refuse it: train it")
+    assert (out / "model" / "unet").is_dir()
+    assert "'glow' failed its audit (100.0% drawn, limit 5.0%)" in fails("verify", out)
 
 
 def test_an_engine_that_failed_its_audit_is_refused_whatever_the_consent(fails: Fails, bundle: Path) -> None:
