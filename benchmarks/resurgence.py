@@ -36,7 +36,7 @@ def attempts(concept: Concept, prompts: Sequence[str]) -> dict[str, dict[str, An
     return {
         "as in audits": {},
         **{f"guidance {scale:g}": {"guidance_scale": scale} for scale in (1.0, 3.0, 15.0, 30.0)},
-        **{f"{steps} steps": {"steps": steps} for steps in (10, 50)},
+        **{f"{steps} steps": {"steps": steps} for steps in (5, 10, 50)},
         "negative prompt “blurry, low quality”": {"negative_prompt": "blurry, low quality"},
         f"negative prompt “{other}”": {"negative_prompt": other},
         f"negative prompt: the same with “{other}”": {
