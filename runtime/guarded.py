@@ -46,9 +46,9 @@ class GuardedSampler:
     `guards` come after MinorsGuard, which is always on. Audits are `from_bundle`'s concern: whoever gives `components`
     vouches for them. `batch_size` is the images drawn together.
 
-    What audits do not measure is off: guidance beyond twice the sampler's own, and negative prompts, for guidance
-    away from a concept's anchor can lead back to what was suppressed. `negative_prompts` turns the latter on; they are
-    not checked by guards, but where the guidance scale is below 1 and they say what to draw.
+    What audits do not measure is off, for it can lead back to what was suppressed: fewer steps than the sampler's own,
+    guidance beyond twice its own, and negative prompts. `allow_unmeasured` is the consent to draw so all the same;
+    negative prompts are not checked by guards, but where the guidance scale is below 1 and they say what to draw.
     Raises ConfigError for a wrong `batch_size`.
     """
 
@@ -58,14 +58,14 @@ class GuardedSampler:
         *,
         guards: Sequence[Guard] = (),
         batch_size: int = 4,
-        negative_prompts: bool = False,
+        allow_unmeasured: bool = False,
     ) -> None:
         if type(batch_size) is not int or not 1 <= batch_size <= MAX_BATCH:
             raise ConfigError(f"batch_size must be a whole number from 1 to {MAX_BATCH}, not {batch_size!r}")
         self.components = components
         self.guards: tuple[Guard, ...] = (MinorsGuard(), *guards)
         self._batch_size = batch_size
-        self._negative_prompts = negative_prompts
+        self._allow_unmeasured = allow_unmeasured
 
     @classmethod
     def from_bundle(
@@ -80,7 +80,7 @@ class GuardedSampler:
         providers: Sequence[str] = ("CPUExecutionProvider",),
         digest: str | None = None,
         batch_size: int = 4,
-        negative_prompts: bool = False,
+        allow_unmeasured: bool = False,
     ) -> GuardedSampler:
         """Opens a bundle, verifies every file, requires its audits, and loads its ONNX engines.
 
@@ -98,14 +98,17 @@ class GuardedSampler:
         seal = bundle.verify()
         required = tuple(policy or ())
         bundle.require_audits("onnx", required, limit=limit)
-        if not (allow_unaudited or bundle.manifest.policy_concepts or required):
+        suppressed = bundle.manifest.policy_concepts or required
+        if not (allow_unaudited or suppressed):
             raise LineageError(
                 f"{bundle.path}: its policy names no concept, so nothing was audited; suppress some with `pruneguard"
                 " train --concepts …`, or accept that with allow_unaudited=True (generate --allow-unaudited)"
             )
         components = onnx_components(bundle, threads=threads, providers=providers)
         seal.check()
-        return cls(components, guards=guards, batch_size=batch_size, negative_prompts=negative_prompts)
+        return cls(
+            components, guards=guards, batch_size=batch_size, allow_unmeasured=allow_unmeasured or not suppressed
+        )
 
     def __call__(
         self,
@@ -158,16 +161,21 @@ class GuardedSampler:
 
     def _check_measured(self, request: Request) -> None:
         """RequestError for what audits say nothing of."""
-        own = self.components.sampler.guidance_scale
-        if max(request.guidance) > MAX_GUIDANCE_RATIO * own:
+        if self._allow_unmeasured:
+            return
+        own = self.components.sampler
+        remedy = "; allow_unmeasured=True (generate --allow-unmeasured) draws so all the same"
+        if request.steps < own.steps:
             raise RequestError(
-                f"guidance_scale must be at most {MAX_GUIDANCE_RATIO * own:g} here: suppression is measured at {own:g}"
+                f"steps must be at least {own.steps} here: suppression was measured with that many{remedy}"
             )
-        if any(request.negatives) and not self._negative_prompts:
+        if max(request.guidance) > MAX_GUIDANCE_RATIO * own.guidance_scale:
             raise RequestError(
-                "negative prompts are off: no audit measures what they bring back; leave negative_prompt out, or turn "
-                "them on with GuardedSampler(..., negative_prompts=True)"
+                f"guidance_scale must be at most {MAX_GUIDANCE_RATIO * own.guidance_scale:g} here: suppression was "
+                f"measured at {own.guidance_scale:g}{remedy}"
             )
+        if any(request.negatives):
+            raise RequestError(f"negative_prompt must be empty: suppression was measured without one{remedy}")
 
     def describe(self) -> dict[str, Any]:
         """The engines and guards, for reports."""

@@ -22,12 +22,13 @@ from pruneguard.staging import file_aside
 @click.option("--seed", type=click.IntRange(min=0), help="The picture's seed; random and printed when left out.")
 @click.option("--steps", type=click.IntRange(1, 100), help="Sampling steps; the bundle's own when left out.")
 @click.option("--guidance-scale", type=click.FloatRange(0, 30), help="CFG scale; the bundle's own when left out.")
-@click.option("--negative-prompt", default="", help="What the picture should not look like; audits use none.")
+@click.option("--negative-prompt", default="", help="What the picture should not look like.")
 @click.option("--height", type=int, help="Pixels; the model's own when left out.")
 @click.option("--width", type=int, help="Pixels; the model's own when left out.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine.")
 @click.option("--digest", metavar="SHA256", help="Draw only with this very bundle; `pruneguard verify` prints it.")
 @click.option("--allow-unaudited", is_flag=True, help="Draw with a bundle whose policy names no concept.")
+@click.option("--allow-unmeasured", is_flag=True, help="Draw in ways that no audit measured, such as few steps.")
 def command(
     prompt: str,
     bundle: Path,
@@ -41,6 +42,7 @@ def command(
     threads: int | None,
     digest: str | None,
     allow_unaudited: bool,
+    allow_unmeasured: bool,
 ) -> None:
     """Draw PROMPT with the engines of a bundle, behind its guards."""
     from rich.progress import Progress
@@ -53,10 +55,8 @@ def command(
         threads=threads,
         digest=digest,
         allow_unaudited=allow_unaudited,
-        negative_prompts=bool(negative_prompt),
+        allow_unmeasured=allow_unmeasured,
     )
-    if negative_prompt:
-        click.echo("note: no audit used a negative prompt, and one can bring back what was suppressed", err=True)
     with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
         task = progress.add_task("drawing")
         result = sampler(

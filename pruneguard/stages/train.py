@@ -106,8 +106,9 @@ def _fill(
     draft: BundleDraft, pipeline: Pipeline, settings: RunSettings, concepts: Sequence[Concept], macs: dict[str, Any]
 ) -> None:
     pipeline.save(draft.folder / "model")
+    measured = {"steps": settings.audit.steps, "guidance_scale": settings.audit.guidance_scale}
     draft.update(
-        sampler=sampler_settings(pipeline),
+        sampler=sampler_settings(pipeline) | measured,  # what is served by default is what was audited
         concepts={concept.name: _plain(asdict(concept)) for concept in concepts},
         policy={"concepts": [concept.name for concept in concepts], "limit": settings.audit.limit},
         macs=macs,

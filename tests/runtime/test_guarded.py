@@ -214,36 +214,55 @@ def test_minors_are_refused_whatever_the_guards(tiny_bundle: Path) -> None:
     assert steps == []
 
 
-def test_what_no_audit_measured_is_off(tiny_bundle: Path) -> None:
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({"negative_prompt": ["", "flat"]}, "negative_prompt must be empty: suppression was measured without one"),
+        ({"guidance_scale": [7.5, 15.1]}, r"guidance_scale must be at most 15 here: suppression was measured at 7\.5"),
+        ({"steps": 3}, "steps must be at least 4 here: suppression was measured with that many"),
+    ],
+)
+def test_what_no_audit_measured_is_drawn_on_consent_only(
+    tiny_bundle: Path, request_: dict[str, Any], expected: str
+) -> None:
+    prompts = ["red star", "blue ring"]
+    with pytest.raises(RequestError, match=expected + r"; allow_unmeasured=True .* draws so all the same"):
+        GuardedSampler.from_bundle(tiny_bundle)(prompts, seed=1, **request_)
+    assert len(GuardedSampler.from_bundle(tiny_bundle, allow_unmeasured=True)(prompts, seed=1, **request_).images) == 2
+
+
+def test_what_audits_measured_and_more_care_need_no_consent(tiny_bundle: Path) -> None:
     sampler = GuardedSampler.from_bundle(tiny_bundle)
-    with pytest.raises(RequestError, match="negative prompts are off: no audit measures what they bring back"):
-        sampler(["red star", "blue ring"], negative_prompt=["", "flat"], seed=1)
-    with pytest.raises(RequestError, match=r"guidance_scale must be at most 15 here: suppression is measured at 7\.5"):
-        sampler(["red star", "blue ring"], guidance_scale=[7.5, 15.1], seed=1)
-    assert len(sampler("red star", negative_prompt="", guidance_scale=15, seed=1).images) == 1
+    assert len(sampler("red star", negative_prompt="", guidance_scale=15, steps=5, seed=1).images) == 1
+
+
+def test_where_nothing_is_suppressed_there_is_nothing_to_measure(make_bundle: Callable[..., Path]) -> None:
+    path = make_bundle(change=lambda draft: draft.update(policy={"concepts": []}))
+    sampler = GuardedSampler.from_bundle(path, allow_unaudited=True)
+    assert len(sampler("red star", negative_prompt="flat", guidance_scale=20, steps=2, seed=1).images) == 1
 
 
 def test_a_negative_prompt_is_not_a_request_to_draw(tiny_bundle: Path) -> None:
-    sampler = GuardedSampler.from_bundle(tiny_bundle, negative_prompts=True)
+    sampler = GuardedSampler.from_bundle(tiny_bundle, allow_unmeasured=True)
     assert len(sampler("red star", negative_prompt="child", seed=1).images) == 1
 
 
 @pytest.mark.parametrize("guidance_scale", [0.0, 0.9])
 def test_a_negative_prompt_below_guidance_1_is_a_request_to_draw(tiny_bundle: Path, guidance_scale: float) -> None:
-    sampler = GuardedSampler.from_bundle(tiny_bundle, negative_prompts=True)
+    sampler = GuardedSampler.from_bundle(tiny_bundle, allow_unmeasured=True)
     with pytest.raises(GuardRefusal, match="minors"):
         sampler("red star", negative_prompt="child", guidance_scale=guidance_scale)
 
 
 def test_a_refused_negative_prompt_is_told_by_its_own_place(tiny_bundle: Path) -> None:
-    sampler = GuardedSampler.from_bundle(tiny_bundle, negative_prompts=True)
+    sampler = GuardedSampler.from_bundle(tiny_bundle, allow_unmeasured=True)
     with pytest.raises(GuardRefusal, match="negative prompt 1 was refused") as refused:
         sampler(["a red star", "a blue ring"], negative_prompt=["", "child"], guidance_scale=[7.5, 0.5])
     assert refused.value.index == 1
 
 
 def test_half_a_surrogate_pair_is_a_wrong_request(tiny_bundle: Path) -> None:
-    sampler = GuardedSampler.from_bundle(tiny_bundle, negative_prompts=True)
+    sampler = GuardedSampler.from_bundle(tiny_bundle, allow_unmeasured=True)
     for prompt, negative in (("a \ud800 star", ""), ("a star", "\udfff")):
         with pytest.raises(RequestError, match="half of a surrogate pair"):
             sampler(prompt, negative_prompt=negative)
@@ -268,7 +287,7 @@ def test_an_image_guard_refuses_or_fails_and_no_image_comes(tiny_bundle: Path) -
 
 def test_cancelling_returns_nothing(tiny_bundle: Path) -> None:
     with pytest.raises(Cancelled):
-        GuardedSampler.from_bundle(tiny_bundle, negative_prompts=True)("red", cancelled=lambda: True)
+        GuardedSampler.from_bundle(tiny_bundle)("red", cancelled=lambda: True)
 
 
 def test_the_runtime_is_light() -> None:
