@@ -242,7 +242,7 @@ def atelier() -> TrainSettings:
     return TrainSettings(
         steps=150,
         batch_size=16,
-        every=2,
+        every=3,
         lower=LevelSettings(lr=6e-4, warmup=20, decay="cosine"),
         upper=LevelSettings(lr=4e-4, warmup=20, decay="cosine"),
         erasure=ErasureSettings(
