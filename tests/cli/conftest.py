@@ -12,6 +12,8 @@ from PIL import Image
 
 from pruneguard.atelier import world
 from pruneguard.bundle import write_bundle
+from pruneguard.cli import run
+from tests.cli.checks import Fails, one_line
 
 ENGINES = runpy.run_path(str(Path(__file__).parents[1] / "runtime" / "conftest.py"))
 
@@ -72,3 +74,15 @@ def bundle(tmp_path: Path, tiny_folder: Path) -> Path:
         shutil.copytree(tiny_folder, draft.folder / "model")
         draft.update(policy={"concepts": []}, concepts={})
     return path
+
+
+@pytest.fixture
+def fails(capfd: pytest.CaptureFixture[str]) -> Fails:
+    """Runs a command that must fail, and returns the one line it says."""
+
+    def call(*arguments: object, code: int = 1) -> str:
+        capfd.readouterr()
+        found = run([str(argument) for argument in arguments])
+        return one_line(capfd.readouterr().err, found, code)
+
+    return call

@@ -3,54 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pruneguard.bundle import Audit, Stage, write_bundle
 from pruneguard.cli import run
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.detectors import Images
-
-Fails = Callable[..., str]
-POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 19660800\n"
-UNET = "model/unet/diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture
-def fails(capfd: pytest.CaptureFixture[str]) -> Fails:
-    """Runs a command that must fail, and returns the one line it says."""
-
-    def call(*arguments: object, code: int = 1) -> str:
-        capfd.readouterr()
-        found = run([str(argument) for argument in arguments])
-        return one_line(capfd.readouterr().err, found, code)
-
-    return call
-
-
-def one_line(stderr: str, found: int, code: int = 1) -> str:
-    lines = stderr.strip().splitlines()
-    assert found == code, stderr
-    assert len(lines) == 1, stderr
-    assert lines[0].startswith("error: ")
-    assert "unexpected" not in lines[0]
-    return lines[0].removeprefix("error: ")
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """Every file under a folder and what it holds."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
+from tests.cli.checks import POINTER, UNET, Fails, digests, one_line
 
 LIMITED = """
 import resource, sys
@@ -64,41 +31,6 @@ def limited(*arguments: object, largest_file: int) -> subprocess.CompletedProces
     """A command in a process whose files may have `largest_file` bytes at most, as on a disk that runs full."""
     given = map(str, (largest_file, *arguments))
     return subprocess.run([sys.executable, "-c", LIMITED, *given], capture_output=True, text=True, check=False)
-
-
-SHORT = """
-[data]
-source = "atelier"
-size = 16
-[prune]
-criterion = "magnitude"
-[training]
-steps = 2
-every = 1
-batch_size = 2
-tracker = "none"
-[training.erasure]
-batch_size = 2
-images = 2
-steps = 2
-[audit]
-target = 2
-other = 0
-steps = 2
-"""
-GLOW = 'name = "glow"\nprompts = ["a disc in glow style"]\nanchors = "a disc in flat style"\nterms = ["glow"]\n'
-
-
-class SeesAll:
-    """A detector to which every picture shows the concept."""
-
-    name = "sees-all"
-
-    def check(self, concept: Concept) -> None:
-        return None
-
-    def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
-        return np.ones(len(images), dtype=bool)
 
 
 # --- options ---
@@ -224,166 +156,6 @@ def test_a_model_without_data(fails: Fails, tmp_path: Path, tiny_folder: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-# --- bundles ---
-
-
-def _truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def _flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(bytes(content))
-
-
-def _grow(path: Path) -> None:
-    path.with_name("extra.json").write_text("{}")
-
-
-def _link(path: Path) -> None:
-    moved = path.parents[3] / "elsewhere"
-    path.rename(moved)
-    path.symlink_to(moved)
-
-
-COMMANDS = {
-    "verify": ("verify", "{bundle}"),
-    "generate": ("generate", "a red star", "--bundle", "{bundle}", "--out", "{bundle}.png", "--allow-unaudited"),
-    "export": ("export", "--onnx", "--bundle", "{bundle}"),
-    "audit": ("audit", "--bundle", "{bundle}", "--subject", "model"),
-}
-
-
-def _command(name: str, bundle: Path) -> list[str]:
-    return [part.format(bundle=bundle) for part in COMMANDS[name]]
-
-
-def test_a_whole_bundle_verifies_and_draws(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(_command("verify", bundle)) == 0
-    assert run([*_command("generate", bundle), "--seed", "3"]) == 0
-    assert capfd.readouterr().err == ""
-    assert Path(f"{bundle}.png").stat().st_size > 0
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize(
-    ("harm", "file", "expected"),
-    [
-        (_truncate, UNET, f"changed: {UNET}"),
-        (_flip, UNET, f"changed: {UNET}"),
-        (_flip, "onnx/unet/model.onnx", "changed: onnx/unet/model.onnx"),
-        (Path.unlink, "onnx/vae_decoder/model.onnx", "missing: onnx/vae_decoder/model.onnx"),
-        (_grow, UNET, "model/unet/extra.json"),
-        (_link, UNET, f"links or special files: {UNET}"),
-    ],
-)
-def test_a_bundle_that_changed_is_refused_and_left_as_it_is(
-    fails: Fails, bundle: Path, command: str, harm: Callable[[Path], None], file: str, expected: str
-) -> None:
-    harm(bundle / file)
-    before = digests(bundle)
-    said = fails(*_command(command, bundle))
-    assert expected in said
-    assert "Restore the bundle or make it again" in said or "move it out first" in said
-    assert digests(bundle) == before
-    assert not Path(f"{bundle}.png").exists()
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("harm", [_truncate, _flip])
-def test_a_manifest_that_is_broken_is_refused(
-    fails: Fails, bundle: Path, command: str, harm: Callable[[Path], None]
-) -> None:
-    manifest = bundle / "bundle.json"
-    if harm is _flip:  # a forged digest, in a manifest that can be read
-        content = json.loads(manifest.read_text())
-        content["files"][UNET]["sha256"] = "0" * 64
-        manifest.write_text(json.dumps(content))
-    else:
-        harm(manifest)
-    before = digests(bundle)
-    said = fails(*_command(command, bundle))
-    assert (UNET if harm is _flip else "bundle.json") in said
-    assert digests(bundle) == before
-
-
-def test_a_concept_without_its_audit_is_refused_whatever_the_consent(fails: Fails, bundle: Path) -> None:
-    with write_bundle(bundle, base=bundle) as draft:
-        draft.update(policy={"concepts": ["hatching"]})
-    for command in ("verify", "generate"):
-        said = fails(*_command(command, bundle))
-        remedy = "run `pruneguard audit --subject onnx` on this bundle"
-        assert said == f"{bundle}/onnx: 'hatching' was never audited; {remedy} [lineage_broken]"
-
-
-def test_a_training_that_did_not_suppress_is_an_error_and_keeps_what_it_made(
-    fails: Fails, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pruneguard.stages.train.find_detector", lambda *_: SeesAll())
-    out, config = tmp_path / "out", tmp_path / "short.toml"
-    (tmp_path / "glow.toml").write_text(GLOW)
-    config.write_text(f'model = "{tiny_folder}"\nconcepts = ["{tmp_path / "glow.toml"}"]\n{SHORT}')
-    said = fails("train", "--config", config, "--out", out)
-    assert said.startswith(f"{out} was written and still draws glow too often; the runtime will refuse it: train it")
-    assert (out / "model" / "unet").is_dir()
-    assert "'glow' failed its audit (100.0% drawn, limit 5.0%)" in fails("verify", out)
-
-
-def test_an_engine_that_failed_its_audit_is_refused_whatever_the_consent(fails: Fails, bundle: Path) -> None:
-    with write_bundle(bundle, base=bundle) as draft:
-        draft.update(policy={"concepts": ["mosaic"]})
-        draft.add_audit(Audit("mosaic", "onnx", 0.375, 0.05, False, {}, 8, draft.weights("onnx")))
-    for command in ("verify", "generate"):
-        assert fails(*_command(command, bundle)) == (
-            f"{bundle}/onnx: 'mosaic' failed its audit (37.5% drawn, limit 5.0%); train it again with more --steps and"
-            " export that; no option serves it as it is [lineage_broken]"
-        )
-
-
-def test_a_bundle_that_nothing_was_audited_of_is_drawn_with_on_consent_only(
-    fails: Fails, bundle: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    arguments = _command("generate", bundle)
-    arguments.remove("--allow-unaudited")
-    said = fails(*arguments)
-    assert "its policy names no concept, so nothing was audited; suppress some with `pruneguard train" in said
-    assert "generate --allow-unaudited" in said
-    assert not Path(f"{bundle}.png").exists()
-    assert run(_command("verify", bundle)) == 0
-    assert "nothing was audited" in capfd.readouterr().out
-
-
-def test_a_bundle_without_engines_says_how_to_get_them(fails: Fails, bundle: Path) -> None:
-    with write_bundle(bundle, base=bundle) as draft:
-        shutil.rmtree(draft.folder / "onnx")
-    said = fails(*_command("generate", bundle))
-    assert said.startswith(f"{bundle} holds nothing under onnx/; run `pruneguard export --onnx` for it first")
-
-
-@pytest.mark.parametrize("command", ["verify", "generate"])
-def test_a_digest_pins_the_bundle(fails: Fails, bundle: Path, capfd: pytest.CaptureFixture[str], command: str) -> None:
-    assert run(["verify", str(bundle)]) == 0
-    digest = hashlib.sha256((bundle / "bundle.json").read_bytes()).hexdigest()
-    assert f"digest {digest}" in capfd.readouterr().out.splitlines()
-    for same in (digest, digest.upper()):
-        assert run([*_command(command, bundle), "--digest", same]) == 0
-    assert "not the expected 0000" in fails(*_command(command, bundle), "--digest", "0" * 64)
-    for wrong in ("", digest[:-1]):
-        assert "a digest has 64 hexadecimal digits" in fails(*_command(command, bundle), "--digest", wrong)
-
-
-def test_verify_shows_what_a_manifest_says_and_obeys_none_of_it(
-    bundle: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with write_bundle(bundle, base=bundle) as draft:
-        draft.add_stage(Stage("[/red]\x1b[2J", settings={"[bold]": "[link=x]here[/link]"}))
-    assert run(["verify", str(bundle)]) == 0
-    shown = capfd.readouterr().out
-    assert "[/red]" in shown and "[bold]=[link=x]here" in shown
-    assert "\x1b[2J" not in shown
-
-
 # --- folders and disks ---
 
 
@@ -472,6 +244,35 @@ def test_a_full_file_system(
 
 
 # --- training ---
+
+
+class SeesAll:
+    """A detector to which every picture shows the concept."""
+
+    name = "sees-all"
+
+    def check(self, concept: Concept) -> None:
+        return None
+
+    def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
+        return np.ones(len(images), dtype=bool)
+
+
+def test_a_training_that_did_not_suppress_is_an_error_and_keeps_what_it_made(
+    fails: Fails,
+    tiny_folder: Path,
+    pictures: Path,
+    concept: Path,
+    settings: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pruneguard.stages.train.find_detector", lambda *_: SeesAll())
+    out, options = tmp_path / "out", ("--data", pictures, "--concepts", concept, "--config", settings)
+    said = fails("train", "--model", tiny_folder, *options, "--out", out)
+    assert said.startswith(f"{out} was written and still draws glow too often; the runtime will refuse it: train it")
+    assert (out / "model" / "unet").is_dir()
+    assert "'glow' failed its audit (100.0% drawn, limit 5.0%)" in fails("verify", out)
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
