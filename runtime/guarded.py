@@ -84,11 +84,12 @@ class GuardedSampler:
     ) -> GuardedSampler:
         """Opens a bundle, verifies every file, requires its audits, and loads its ONNX engines.
 
-        `policy` names concepts whose suppression the caller requires beside those of the bundle's own policy, and
-        `limit` is the largest share of pictures in which an audit may have seen one, where the bundle's is laxer. Where
+        `policy` names concepts whose suppression the caller requires beside those of the bundle's own policy. Where
         neither names one nothing was audited, and `allow_unaudited` is the consent to serve that; it excuses no audit
-        that is asked for. `digest` is the expected SHA-256 of `bundle.json`, which pins all the rest. `threads` is for
-        each engine's operators. Raises BundleError, LineageError and ConfigError.
+        that is asked for. `limit` is the largest share of pictures in which an audit may have seen a concept, where the
+        bundle's own is laxer. `allow_unmeasured` is the class's, and given where nothing is suppressed. `digest` is the
+        expected SHA-256 of `bundle.json`, which pins all the rest. `threads` is for each engine's operators.
+        Raises BundleError, LineageError and ConfigError.
         """
         if isinstance(policy, str):
             raise ConfigError("policy must be a list of concept names")

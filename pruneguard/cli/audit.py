@@ -54,6 +54,6 @@ def command(bundle: Path, subject: str | None, detector: str | None, **given: An
         )
     failed = [result.concept for result in results if result.target_rate > settings.limit]
     if failed:
-        raise LineageError(
-            f"{', '.join(failed)}: drawn too often; the runtime refuses {bundle} until it is trained again"
-        )
+        recorded_too = set(failed) - set(dropped)
+        follows = f"; the runtime refuses {bundle} until it is trained again" if recorded_too else ""
+        raise LineageError(f"{', '.join(failed)}: drawn too often{follows}")

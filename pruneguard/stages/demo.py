@@ -38,7 +38,7 @@ from pruneguard.stages.settings import RunSettings
 from pruneguard.stages.train import run_folder, train_bundle
 from pruneguard.staging import file_aside
 from pruneguard.training import Advance, OnProgress, train
-from pruneguard.training.aside import run_alone
+from pruneguard.training.lock import run_alone
 
 CONCEPT = "mosaic"
 RUNS = ("bundle", "distilled")

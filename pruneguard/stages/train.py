@@ -23,8 +23,8 @@ from pruneguard.stages.models import bundle_inputs, load_student, load_teacher
 from pruneguard.stages.prune import macs_record, prune, prune_in
 from pruneguard.stages.settings import RunSettings
 from pruneguard.training import OnProgress, TrainResult, train
-from pruneguard.training.aside import forget_run, run_alone
 from pruneguard.training.digest import fingerprint
+from pruneguard.training.lock import forget_run, run_alone
 from pruneguard.training.processes import this_process
 from pruneguard.training.trainer import check_run
 from pruneguard.versions import versions
@@ -56,8 +56,8 @@ def train_bundle(
     detector = find_checked_detector(settings, concepts) if process.is_main_process else None
     folder = run_folder(out)
     audits: list[AuditResult] = []
-    # Opened first: a folder that cannot be written is no surprise after an hour.
     alone = run_alone(folder) if process.is_main_process else nullcontext()
+    # Opened first: a folder that cannot be written is no surprise after an hour.
     with alone, write_bundle(out) if process.is_main_process else nullcontext() as draft:
         teacher = load_teacher(settings.model)
         source = fingerprint(teacher.unet)

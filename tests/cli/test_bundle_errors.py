@@ -8,10 +8,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pruneguard.bundle import Audit, Stage, write_bundle
 from pruneguard.cli import run
+from pruneguard.evaluation.audit import AuditResult
 from tests.cli.checks import UNET, Fails, digests
 
 
@@ -114,6 +116,19 @@ def test_an_engine_that_failed_its_audit_is_refused_whatever_the_consent(fails: 
             f"{bundle}/onnx: 'mosaic' failed its audit (37.5% drawn, limit 5.0%); train it again with more --steps and"
             " export that; no option serves it as it is [lineage_broken]"
         )
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_failed_audit_says_what_follows_from_it(
+    fails: Fails, bundle: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    seen = AuditResult("glow", "clip:other", 1.0, {}, {}, images, images)
+    dropped = [] if recorded else ["glow"]
+    monkeypatch.setattr("pruneguard.stages.audit.audit_bundle", lambda *_: ([seen], dropped))
+    said = fails("audit", "--bundle", bundle)
+    assert said.startswith("glow: drawn too often")
+    assert (f"the runtime refuses {bundle} until it is trained again" in said) == recorded
 
 
 def test_a_bundle_that_nothing_was_audited_of_is_drawn_with_on_consent_only(

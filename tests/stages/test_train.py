@@ -20,8 +20,8 @@ from pruneguard.stages.prune import prune, prune_in
 from pruneguard.stages.settings import PruneSettings, RunSettings, family_of
 from pruneguard.stages.train import prune_bundle, run_folder, train_bundle
 from pruneguard.training import LatentSet, from_atelier
-from pruneguard.training.aside import run_alone
 from pruneguard.training.digest import fingerprint
+from pruneguard.training.lock import run_alone
 from pruneguard.training.progress import silent
 
 TABLES = {
