@@ -20,7 +20,7 @@ from pruneguard.atelier import world
 from pruneguard.bundle import Bundle
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.bounds import upper_bound
-from pruneguard.evaluation.detectors import OracleDetector
+from pruneguard.evaluation.detectors.detector import OracleDetector
 from pruneguard.evaluation.prompts import atelier_prompts
 from pruneguard.runtime import draw, onnx_components
 from pruneguard.stages.audit import bundle_concepts

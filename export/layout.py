@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pruneguard.errors import ExportError
-from pruneguard.runtime import torch_engine
+from pruneguard.runtime.engines import torch_engine
 
 if TYPE_CHECKING:
     from pruneguard.models import Pipeline

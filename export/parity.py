@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from pruneguard.errors import ConfigError, ExportError, PruneguardError
-from pruneguard.runtime.engines import Components, Engine
-from pruneguard.runtime.onnx_engine import onnx_components
-from pruneguard.runtime.sampler import draw
-from pruneguard.runtime.torch_engine import torch_components
+from pruneguard.runtime.engines.engine import Components, Engine
+from pruneguard.runtime.engines.onnx_engine import onnx_components
+from pruneguard.runtime.engines.torch_engine import torch_components
+from pruneguard.runtime.sampling.sampler import draw
 
 from .agreement import Agreement, ParityLimits, measure, psnr
 from .components import Component, components_of

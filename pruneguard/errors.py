@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class PruneguardError(Exception):
     """Base of all errors that pruneguard raises on purpose; `code` is stable and fit for machines."""
@@ -51,6 +54,12 @@ class LineageError(BundleError):
     code = "lineage_broken"
 
 
+class AuditError(BundleError):
+    """A model or an engine failed its audit: it is whole, and it draws what it must not."""
+
+    code = "audit_failed"
+
+
 class RequestError(PruneguardError):
     """A request to the sampler is out of its contract."""
 
@@ -73,3 +82,11 @@ class Cancelled(PruneguardError):
     """The caller cancelled between two steps."""
 
     code = "cancelled"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: what was perhaps meant, and all names that are known."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    return f"{hint}choose from {', '.join(names)}" if names else "there is none to choose from"

@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 from pruneguard.errors import ConfigError, ModelError
 from pruneguard.pruning.plan import PruningPlan
 from pruneguard.pruning.surgery import apply_plan
-from pruneguard.runtime.tokens import text_length
+from pruneguard.runtime.sampling.tokens import text_length
 from pruneguard.weights import check_weights, read_json
 
 HUB_FILES = (

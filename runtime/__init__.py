@@ -5,16 +5,17 @@ from __future__ import annotations
 if __name__ != "pruneguard.runtime":
     raise ImportError("import pruneguard.runtime, not the folder it lives in")
 
-from .ages import mentions_minors
-from .engines import Components, Engine, EngineError, SamplerSettings
+from pruneguard.text.minors import mentions_minors
+
+from .engines.engine import Components, Engine, EngineError, SamplerSettings
+from .engines.onnx_engine import OnnxEngine, onnx_components
+from .engines.torch_engine import TorchEngine, sampler_settings, torch_components
 from .guarded import GuardedSampler, Result
-from .guards import ConceptTermsGuard, Guard, GuardRefusal, MinorsGuard, Verdict, run_guards
-from .noise import draw_noise
-from .onnx_engine import OnnxEngine, onnx_components
-from .pndm import PndmState, Schedule, make_schedule, pndm_step
-from .sampler import decode_latents, denoise, draw, draw_latents, encode_prompts
-from .tokens import ClipTokenizer, Tokens
-from .torch_engine import TorchEngine, sampler_settings, torch_components
+from .guards.guard import ConceptTermsGuard, Guard, GuardRefusal, MinorsGuard, Verdict, run_guards
+from .sampling.noise import draw_noise
+from .sampling.pndm import PndmState, Schedule, make_schedule, pndm_step
+from .sampling.sampler import decode_latents, denoise, draw, draw_latents, encode_prompts
+from .sampling.tokens import ClipTokenizer, Tokens
 
 __all__ = [
     "ClipTokenizer",

@@ -13,11 +13,11 @@ import numpy as np
 from pruneguard.bundle import Bundle
 from pruneguard.errors import ConfigError, LineageError, RequestError
 
-from .engines import Components
-from .guards import Guard, MinorsGuard, Verdict, check_images, check_prompts
-from .onnx_engine import onnx_components
-from .request import MAX_BATCH, MAX_SEED, Guidance, Request, make_request
-from .sampler import IsCancelled, OnStep, decode_latents, latent_batches
+from .engines.engine import Components
+from .engines.onnx_engine import onnx_components
+from .guards.guard import Guard, MinorsGuard, Verdict, check_images, check_prompts
+from .sampling.request import MAX_BATCH, MAX_SEED, Guidance, Request, make_request
+from .sampling.sampler import IsCancelled, OnStep, decode_latents, latent_batches
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from pruneguard.atelier.vocabulary import build_tokenizer
+from pruneguard import atelier
 from pruneguard.models import Pipeline
 
 
@@ -17,7 +17,7 @@ def build_tiny_pipeline(prediction_type: str = "v_prediction", seed: int = 0) ->
     """A pipeline for 64x64 pictures and latents (4, 16, 16) whose UNet has 2 levels of 32 and 64 channels."""
     state = torch.get_rng_state()
     torch.manual_seed(seed)
-    tokenizer = build_tokenizer()
+    tokenizer = CLIPTokenizer.from_pretrained(atelier.folder() / "tokenizer")
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),

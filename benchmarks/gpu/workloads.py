@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from benchmarks.gpu.architecture import TEXT_TOKENS
 from benchmarks.gpu.timing import Step, Workload
-from pruneguard.erasure.eraser import ConceptBatch
-from pruneguard.erasure.esd import ESDSettings, esd_loss
+from pruneguard.diffusion.process import Diffusion
+from pruneguard.erasure.contract import ConceptBatch
+from pruneguard.erasure.methods.esd import ESDSettings, esd_loss
 from pruneguard.erasure.parameters import select_parameters
-from pruneguard.training.batches import Diffusion, LowerBatch
+from pruneguard.training.batches import LowerBatch
 from pruneguard.training.levels import lower_terms
 from pruneguard.training.settings import LossSettings
 

@@ -32,10 +32,10 @@ def command(out: Path, fresh: bool, config: Path | None, dry_run: bool, **option
     if dry_run:
         click.echo(settings.to_toml(), nl=False)
         return
+    from pruneguard.runs.processes import this_process
+    from pruneguard.runs.progress import silent
     from pruneguard.stages.train import train_bundle
     from pruneguard.training import RichProgress
-    from pruneguard.training.processes import this_process
-    from pruneguard.training.progress import silent
 
     process, had_engines = this_process(), (out / "onnx").is_dir()
     with RichProgress() if process.is_main_process else nullcontext(silent) as progress:

@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from pruneguard.concepts.atelier import atelier_concept, atelier_names
 from pruneguard.concepts.concept import Concept
 from pruneguard.errors import ConfigError
+from pruneguard.families.atelier.concepts import atelier_concept, atelier_names
 
 Family = Literal["atelier", "general"]
 _FOLDER = Path(__file__).parent

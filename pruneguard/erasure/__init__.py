@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pruneguard.erasure import anchor, esd
-from pruneguard.erasure.eraser import ConceptBatch, Eraser, eraser, find_eraser, list_erasers
+from pruneguard.erasure.contract import ConceptBatch, Eraser, eraser, find_eraser, list_erasers
+from pruneguard.erasure.methods import anchor, esd
 from pruneguard.erasure.parameters import select_parameters
 from pruneguard.erasure.sources import ConceptPool, SourceSettings, TimestepSettings, draw_concept_batch
 

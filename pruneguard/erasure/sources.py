@@ -14,7 +14,7 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Generator, Tensor
 
-from pruneguard.erasure.eraser import ConceptBatch
+from pruneguard.erasure.contract import ConceptBatch
 from pruneguard.errors import ConfigError
 
 SourceKind = Literal["noised", "partial", "mixed"]

@@ -17,11 +17,11 @@ from pruneguard.bundle import LIMIT
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.bounds import upper_bound
-from pruneguard.evaluation.detectors import Detector, Images, OracleDetector, share
+from pruneguard.evaluation.detectors.detector import Detector, Images, OracleDetector, share
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.runtime import Components, draw, mentions_minors
-from pruneguard.runtime.pndm import MAX_STEPS
-from pruneguard.runtime.request import MAX_GUIDANCE
+from pruneguard.runtime.sampling.pndm import MAX_STEPS
+from pruneguard.runtime.sampling.request import MAX_GUIDANCE
 
 PRESERVED = ("object", "style", "colour")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pruneguard.runtime.engines import Engine
+from pruneguard.runtime.engines.engine import Engine
 
 if TYPE_CHECKING:
     from pruneguard.models import Pipeline

@@ -10,7 +10,7 @@ from pruneguard.bundle import Audit, Bundle, BundleDraft, write_bundle
 from pruneguard.concepts import Concept, Family
 from pruneguard.errors import ConfigError, LineageError
 from pruneguard.evaluation.audit import AuditResult, AuditSettings, run_audit
-from pruneguard.evaluation.detectors import Detector, build_detector
+from pruneguard.evaluation.detectors.detector import Detector, build_detector
 from pruneguard.evaluation.prompts import AuditPrompts, atelier_prompts, general_prompts
 from pruneguard.runtime import Components, onnx_components, torch_components
 from pruneguard.stages.models import load_teacher

@@ -28,6 +28,7 @@ from pruneguard.evaluation.latency import (
 )
 from pruneguard.evaluation.report import write_report
 from pruneguard.models import Pipeline, load_pipeline
+from pruneguard.runs.lock import run_alone
 from pruneguard.runtime import draw, onnx_components, torch_components
 from pruneguard.stages.audit import audit_components, find_detector, prompts_for
 from pruneguard.stages.data import build_data
@@ -38,7 +39,6 @@ from pruneguard.stages.settings import RunSettings
 from pruneguard.stages.train import run_folder, train_bundle
 from pruneguard.staging import file_aside
 from pruneguard.training import Advance, OnProgress, train
-from pruneguard.training.lock import run_alone
 
 CONCEPT = "mosaic"
 RUNS = ("bundle", "distilled")

@@ -8,7 +8,7 @@ from typing import Any
 from pruneguard.bundle import MANIFEST, Bundle
 from pruneguard.errors import ConfigError
 from pruneguard.models import Pipeline, load_pipeline
-from pruneguard.training.processes import this_process
+from pruneguard.runs.processes import this_process
 
 _SHARED = ("in_channels", "out_channels", "cross_attention_dim", "block_out_channels")
 

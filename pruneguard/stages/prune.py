@@ -10,19 +10,19 @@ from typing import Any
 
 from torch import Tensor
 
+from pruneguard.data.latents import LatentSet
 from pruneguard.errors import ConfigError
 from pruneguard.macs import unet_macs
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel
 from pruneguard.pruning.criteria import load_criterion
 from pruneguard.pruning.plan import PruningPlan
 from pruneguard.pruning.search import find_plan
+from pruneguard.runs.aside import written_aside
+from pruneguard.runs.digest import digest_of, fingerprint
+from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.stages.settings import PruneSettings
-from pruneguard.training.aside import written_aside
 from pruneguard.training.batches import LowerBatch, LowerBatches
-from pruneguard.training.digest import digest_of, fingerprint
-from pruneguard.training.latents import LatentSet
 from pruneguard.training.levels import lower_terms
-from pruneguard.training.progress import Advance, OnProgress
 from pruneguard.training.settings import LossSettings
 from pruneguard.training.trainer import diffusion_of
 

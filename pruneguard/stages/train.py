@@ -12,10 +12,13 @@ from pruneguard.bundle import Bundle, BundleDraft, Stage, write_bundle
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditResult
-from pruneguard.evaluation.detectors import Detector
+from pruneguard.evaluation.detectors.detector import Detector
 from pruneguard.export import sampler_settings
 from pruneguard.models import Pipeline
 from pruneguard.pruning.criteria import reads_data
+from pruneguard.runs.digest import fingerprint
+from pruneguard.runs.lock import forget_run, run_alone
+from pruneguard.runs.processes import this_process
 from pruneguard.runtime import torch_components
 from pruneguard.stages.audit import audit_components, find_detector, to_record
 from pruneguard.stages.data import build_data
@@ -23,9 +26,6 @@ from pruneguard.stages.models import bundle_inputs, load_student, load_teacher
 from pruneguard.stages.prune import macs_record, prune, prune_in
 from pruneguard.stages.settings import RunSettings
 from pruneguard.training import OnProgress, TrainResult, train
-from pruneguard.training.digest import fingerprint
-from pruneguard.training.lock import forget_run, run_alone
-from pruneguard.training.processes import this_process
 from pruneguard.training.trainer import check_run
 from pruneguard.versions import versions
 

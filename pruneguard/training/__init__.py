@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pruneguard.training.atelier import from_atelier
-from pruneguard.training.coco import from_coco
-from pruneguard.training.image_folder import from_image_folder
-from pruneguard.training.latent_cache import CacheSettings
-from pruneguard.training.latents import LatentSet
-from pruneguard.training.progress import Advance, OnProgress, RichProgress
+from pruneguard.data.cache import CacheSettings
+from pruneguard.data.coco import from_coco
+from pruneguard.data.image_folder import from_image_folder
+from pruneguard.data.latents import LatentSet
+from pruneguard.data.synthetic import DrawSettings, from_captions
+from pruneguard.families.atelier.data import from_atelier
+from pruneguard.runs.progress import Advance, OnProgress, RichProgress
 from pruneguard.training.settings import TrainSettings, list_presets, preset
-from pruneguard.training.synthetic import DrawSettings, from_captions
 from pruneguard.training.trainer import TrainResult, train
 
 __all__ = [

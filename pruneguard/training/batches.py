@@ -13,21 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pruneguard.erasure.eraser import ConceptBatch
+from pruneguard.data.latents import LatentSet
+from pruneguard.diffusion.counters import counter_generator, shuffled_rows
+from pruneguard.diffusion.process import Diffusion, training_target
+from pruneguard.erasure.contract import ConceptBatch
 from pruneguard.erasure.sources import ConceptPool, Rows, SourceSettings, draw_concept_batch
-from pruneguard.training.latents import LatentSet
-from pruneguard.training.noise import add_noise, counter_generator, shuffled_rows, training_target
-
-
-@dataclass(frozen=True)
-class Diffusion:
-    """The teacher's forward process and what its network predicts."""
-
-    alphas_cumprod: Tensor
-    prediction_type: str
-
-    def diffuse(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        return add_noise(x_0, noise, t, self.alphas_cumprod)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruneguard.erasure.eraser import ConceptBatch, Eraser
+from pruneguard.diffusion.process import Diffusion
+from pruneguard.diffusion.snr import min_snr_weights, snr
+from pruneguard.erasure.contract import ConceptBatch, Eraser
 from pruneguard.errors import ConfigError, TrainingError
-from pruneguard.training.batches import Diffusion, LowerBatch, LowerBatches, UpperBatches
+from pruneguard.training.batches import LowerBatch, LowerBatches, UpperBatches
 from pruneguard.training.features import forward_with_features
-from pruneguard.training.losses import ddpm_loss, feature_kd_loss, min_snr_weights, output_kd_loss, snr
-from pruneguard.training.schedules import Level
+from pruneguard.training.losses import ddpm_loss, feature_kd_loss, output_kd_loss
+from pruneguard.training.schedules.alternating import Level
 from pruneguard.training.settings import LossSettings, TrainSettings
 from pruneguard.training.watch import LossWatch
 

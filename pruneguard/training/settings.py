@@ -9,22 +9,15 @@ from difflib import get_close_matches
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pruneguard.concepts.concept import PARAMETER_SETS
-from pruneguard.erasure.eraser import find_eraser
+from pruneguard.diffusion.snr import SNRForm
+from pruneguard.erasure.settings import ErasureSettings
 from pruneguard.erasure.sources import SourceSettings
 from pruneguard.errors import ConfigError
-from pruneguard.runtime.pndm import MAX_STEPS
-from pruneguard.runtime.request import MAX_GUIDANCE, MAX_SEED
-from pruneguard.training.losses import SNRForm
-from pruneguard.training.schedules import LevelSettings, find_schedule
+from pruneguard.runtime.sampling.request import MAX_SEED
+from pruneguard.training.schedules.alternating import LevelSettings, find_schedule
 
 Precision = Literal["no", "bf16"]
 Tracker = Literal["auto", "tensorboard", "none"]
-Upper = Literal["auto", "x", "x-strict", "u", "all"]
-
-
-_TIMESTEPS = 1000
-"""Of the models' noise schedules."""
 
 
 def _require(holds: bool, where: str, message: str) -> None:
@@ -50,50 +43,6 @@ class LossSettings:
         _require(self.ddpm + self.output_kd + self.feature_kd > 0, "losses", "all weights are 0; give one a weight")
         forms = get_args(SNRForm)
         _require(self.min_snr_form in forms, "losses", f"`min_snr_form` is {self.min_snr_form!r}; choose from {forms}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ErasureSettings:
-    """The upper level: which eraser, on which weights, on which x_t, and how the teacher draws the concept."""
-
-    eraser: str = "esd"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """The eraser's own options, such as `eta`."""
-    parameters: Upper = "auto"
-    """`auto` takes each concept's own set."""
-    source: SourceSettings = field(default_factory=SourceSettings)
-    batch_size: int = 16
-    images: int = 128
-    """Latents that the teacher draws of each concept, once."""
-    steps: int = 25
-    guidance_scale: float = 7.5
-    partial_steps: int = 50
-    partial_guidance_scale: float = 3.0
-    partial_states: int = 4
-    """States kept of each partial trajectory."""
-
-    def __post_init__(self) -> None:
-        find_eraser(self.eraser).build_settings(self.options)
-        sets = ("auto", *PARAMETER_SETS)
-        _require(
-            self.parameters in sets, "erasure", f"`parameters` is {self.parameters!r}; choose from {', '.join(sets)}"
-        )
-        for name in ("batch_size", "images", "steps", "partial_steps", "partial_states"):
-            _require(getattr(self, name) >= 1, "erasure", f"`{name}` is {getattr(self, name)}; it must be at least 1")
-        _require(
-            self.partial_states <= self.partial_steps, "erasure", "`partial_states` must not exceed `partial_steps`"
-        )
-        for name, most in (("steps", MAX_STEPS), ("partial_steps", _TIMESTEPS)):
-            _require(
-                getattr(self, name) <= most, "erasure", f"`{name}` is {getattr(self, name)}; at most {most} are drawn"
-            )
-        for name in ("guidance_scale", "partial_guidance_scale"):
-            scale = getattr(self, name)
-            _require(
-                0 <= scale <= MAX_GUIDANCE,
-                "erasure",
-                f"`{name}` is {scale}; it must lie between 0 and {MAX_GUIDANCE:g}",
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,21 +14,22 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from pruneguard.concepts import Concept
+from pruneguard.data.latents import LatentSet
+from pruneguard.diffusion.process import Diffusion
 from pruneguard.erasure import find_eraser, select_parameters
+from pruneguard.erasure.pool import build_pool
 from pruneguard.errors import ConfigError, ModelError
+from pruneguard.runs.checkpoint import Checkpoints, Position
+from pruneguard.runs.digest import fingerprint
+from pruneguard.runs.interrupt import deferred_interrupt
+from pruneguard.runs.processes import this_process
+from pruneguard.runs.progress import Advance, OnProgress, silent
+from pruneguard.runs.record import check_record
 from pruneguard.runtime import mentions_minors
 from pruneguard.training.attention import plain_attention
-from pruneguard.training.batches import Diffusion, LowerBatches, UpperBatches
-from pruneguard.training.checkpoint import Checkpoints, Position
-from pruneguard.training.concept_pool import build_pool
-from pruneguard.training.digest import fingerprint
-from pruneguard.training.interrupt import deferred_interrupt
-from pruneguard.training.latents import LatentSet
+from pruneguard.training.batches import LowerBatches, UpperBatches
 from pruneguard.training.levels import LevelGradients, Suppression, check_rows
-from pruneguard.training.processes import this_process
-from pruneguard.training.progress import Advance, OnProgress, silent
-from pruneguard.training.record import check_record
-from pruneguard.training.schedules import Schedule, find_schedule
+from pruneguard.training.schedules.alternating import Schedule, find_schedule
 from pruneguard.training.settings import TrainSettings
 from pruneguard.training.watch import LossWatch
 

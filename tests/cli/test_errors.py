@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pruneguard.cli import run
 from pruneguard.concepts import Concept
-from pruneguard.evaluation.detectors import Images
+from pruneguard.evaluation.detectors.detector import Images
 from tests.cli.checks import POINTER, UNET, Fails, digests, one_line
 
 LIMITED = """

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from pruneguard.erasure import ConceptBatch, eraser, find_eraser, list_erasers
-from pruneguard.erasure.anchor import AnchorSettings, anchor_loss
-from pruneguard.erasure.esd import ESDSettings, esd_loss, esd_target
+from pruneguard.erasure.methods.anchor import AnchorSettings, anchor_loss
+from pruneguard.erasure.methods.esd import ESDSettings, esd_loss, esd_target
 from pruneguard.errors import ConfigError
 from pruneguard.models import Pipeline
 

@@ -13,7 +13,7 @@ from pruneguard.concepts import Concept, load_concept
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation import audit
 from pruneguard.evaluation.audit import AuditSettings, agreement, refuse_minors, run_audit
-from pruneguard.evaluation.detectors import OracleDetector
+from pruneguard.evaluation.detectors.detector import OracleDetector
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.models import Pipeline
 from pruneguard.runtime import torch_components

@@ -10,7 +10,7 @@ from pruneguard import atelier
 from pruneguard.atelier import world
 from pruneguard.concepts import load_concept
 from pruneguard.errors import ConfigError
-from pruneguard.evaluation.detectors import build_detector, share
+from pruneguard.evaluation.detectors.detector import build_detector, share
 
 TRAINED = pytest.mark.skipif(
     not (atelier.folder() / "oracle.safetensors").is_file(), reason="atelier's weights are not in this checkout"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from pruneguard.atelier.vocabulary import build_tokenizer
+from pruneguard import atelier
 from pruneguard.export import ExportRecord, export_onnx
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel
 from pruneguard.pruning.plan import PruningPlan
@@ -31,7 +31,7 @@ def build_pipeline() -> Pipeline:
     """Latents (4, 8, 8), pictures of 16x16, 32 tokens; of the UNet, two blocks are removed and widths are uneven."""
     state = torch.get_rng_state()
     torch.manual_seed(0)
-    tokenizer = build_tokenizer()
+    tokenizer = CLIPTokenizer.from_pretrained(atelier.folder() / "tokenizer")
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),

@@ -14,7 +14,7 @@ from onnx import helper
 
 from pruneguard.errors import BundleError, ConfigError
 from pruneguard.runtime import EngineError, OnnxEngine, draw, onnx_components
-from pruneguard.runtime.external_data import check_external_data, external_locations
+from pruneguard.runtime.engines.external_data import check_external_data, external_locations
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ import torch
 from pruneguard.bundle import Bundle
 from pruneguard.errors import ConfigError, LineageError
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel, load_pipeline
+from pruneguard.runs.digest import fingerprint
+from pruneguard.runs.lock import run_alone
+from pruneguard.runs.progress import silent
 from pruneguard.stages import prune as stage
 from pruneguard.stages.data import build_data
 from pruneguard.stages.prune import prune, prune_in
 from pruneguard.stages.settings import PruneSettings, RunSettings, family_of
 from pruneguard.stages.train import prune_bundle, run_folder, train_bundle
 from pruneguard.training import LatentSet, from_atelier
-from pruneguard.training.digest import fingerprint
-from pruneguard.training.lock import run_alone
-from pruneguard.training.progress import silent
 
 TABLES = {
     "data": {"source": "atelier", "size": 16},

@@ -36,7 +36,7 @@ def test_hooks_go_when_the_forward_fails(tiny_pipeline: Pipeline) -> None:
 
 
 def test_stable_diffusion_has_nine_blocks_and_atelier_seven() -> None:
-    from pruneguard.atelier.components import build_unet
+    from benchmarks.recipe.components import build_unet
 
     with torch.device("meta"):
         assert len(feature_blocks(UNet2DConditionModel())) == 9

@@ -6,7 +6,8 @@ from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
 from torch.testing import assert_close
 
-from pruneguard.training.losses import ddpm_loss, feature_kd_loss, min_snr_weights, output_kd_loss, snr
+from pruneguard.diffusion.snr import min_snr_weights, snr
+from pruneguard.training.losses import ddpm_loss, feature_kd_loss, output_kd_loss
 
 
 def test_snr_equals_diffusers() -> None:

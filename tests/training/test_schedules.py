@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from pruneguard.errors import ConfigError
-from pruneguard.training.schedules import Alternating, Level, LevelSettings, find_schedule, learning_rate, schedule
+from pruneguard.training.schedules.alternating import (
+    Alternating,
+    Level,
+    LevelSettings,
+    find_schedule,
+    learning_rate,
+    schedule,
+)
 
 
 def settings() -> dict[Level, LevelSettings]:

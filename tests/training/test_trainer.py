@@ -242,11 +242,11 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(run: Runner, tmp_path: Path, m
             raise OSError(28, "No space left on device")
         honest(tensors, path)
 
-    monkeypatch.setattr("pruneguard.training.checkpoint.save_file", full)
+    monkeypatch.setattr("pruneguard.runs.checkpoint.save_file", full)
     with pytest.raises(TrainingError, match=r"last good checkpoint is .*step-00000004\) .*No space left on device"):
         run("full")
     assert [path.name for path in (tmp_path / "full" / "checkpoints").iterdir()] == ["step-00000004"]
-    monkeypatch.setattr("pruneguard.training.checkpoint.save_file", honest)
+    monkeypatch.setattr("pruneguard.runs.checkpoint.save_file", honest)
     assert same(run("full").unet, whole.unet)
 
 

@@ -1,0 +1,1 @@
+"""Training data: pictures and captions become latents and text states, in memory or in files."""

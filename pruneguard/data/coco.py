@@ -1,0 +1,60 @@
+"""COCO captions: an annotation file and its folder of pictures, one row for each caption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pruneguard.data.cache import CacheSettings, build_latent_set, encode_in_batches
+from pruneguard.data.image_folder import file_stamps
+from pruneguard.data.latents import LatentSet
+from pruneguard.data.pictures import inside, read_picture
+from pruneguard.errors import DataError
+from pruneguard.runs.progress import OnProgress, silent
+
+if TYPE_CHECKING:
+    from pruneguard.models import Pipeline
+
+
+def from_coco(
+    annotations: Path,
+    folder: Path,
+    pipeline: Pipeline,
+    *,
+    cache: CacheSettings | None = None,
+    on_progress: OnProgress = silent,
+) -> LatentSet:
+    """A latent set of `captions_*.json` and its pictures; each picture is encoded once for all of its captions."""
+    cache = cache or CacheSettings()
+    rows = _rows(annotations, folder)
+    files = {path: number for number, path in enumerate(dict.fromkeys(path for path, _ in rows))}
+    size = pipeline.latent_size * pipeline.vae_scale
+    return build_latent_set(
+        pipeline,
+        lambda: encode_in_batches(pipeline, (read_picture(path, size) for path in files), cache.batch_size),
+        image_count=len(files),
+        image_of=[files[path] for path, _ in rows],
+        captions=[caption for _, caption in rows],
+        made_from={"pictures": file_stamps(files), "size": size},
+        cache=cache,
+        on_progress=on_progress,
+    )
+
+
+def _rows(annotations: Path, folder: Path) -> list[tuple[Path, str]]:
+    try:
+        content = json.loads(annotations.read_text(encoding="utf-8"))
+        names = {int(image["id"]): str(image["file_name"]) for image in content["images"]}
+        captions = [(int(entry["image_id"]), str(entry["caption"]).strip()) for entry in content["annotations"]]
+    except OSError as error:
+        raise DataError(f"{annotations} cannot be read: {error.strerror}; give COCO's captions_*.json") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{annotations} is not a COCO caption file ({error!r}); give COCO's captions_*.json") from None
+    if not captions:
+        raise DataError(f"{annotations} has no captions; give COCO's captions_*.json")
+    if unknown := [number for number, _ in captions if number not in names]:
+        raise DataError(
+            f"{annotations}: a caption belongs to image {unknown[0]}, which `images` does not list; correct it"
+        )
+    return [(inside(folder, names[number], str(annotations)), caption) for number, caption in captions]

@@ -1,0 +1,77 @@
+"""A folder of pictures with captions in `metadata.jsonl`, as the `datasets` imagefolder convention has it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pruneguard.data.cache import CacheSettings, build_latent_set, encode_in_batches
+from pruneguard.data.latents import LatentSet
+from pruneguard.data.pictures import inside, read_picture
+from pruneguard.errors import DataError
+from pruneguard.runs.progress import OnProgress, silent
+
+if TYPE_CHECKING:
+    from pruneguard.models import Pipeline
+
+
+def from_image_folder(
+    folder: Path, pipeline: Pipeline, *, cache: CacheSettings | None = None, on_progress: OnProgress = silent
+) -> LatentSet:
+    """A latent set of the pictures that `metadata.jsonl` lists, one JSON object a line with `file_name` and `text`.
+
+    Raises DataError naming the file and line that are wrong.
+    """
+    cache = cache or CacheSettings()
+    entries = _entries(folder)
+    files = {path: number for number, path in enumerate(dict.fromkeys(path for path, _ in entries))}
+    size = pipeline.latent_size * pipeline.vae_scale
+    return build_latent_set(
+        pipeline,
+        lambda: encode_in_batches(pipeline, (read_picture(path, size) for path in files), cache.batch_size),
+        image_count=len(files),
+        image_of=[files[path] for path, _ in entries],
+        captions=[caption for _, caption in entries],
+        made_from={"pictures": file_stamps(files), "size": size},
+        cache=cache,
+        on_progress=on_progress,
+    )
+
+
+def file_stamps(files: dict[Path, int]) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of each file, by which a cache tells that a picture was replaced."""
+    stamps = []
+    for path in files:
+        try:
+            found = path.stat()
+        except OSError:
+            raise DataError(f"picture {path} does not exist; correct its name in the caption file, or add it") from None
+        stamps.append((str(path), found.st_size, found.st_mtime_ns))
+    return stamps
+
+
+def _entries(folder: Path) -> list[tuple[Path, str]]:
+    listing = folder / "metadata.jsonl"
+    try:
+        lines = listing.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{listing} cannot be read ({error}); write one line {{'file_name': ..., 'text': ...}} for each picture"
+        ) from None
+    entries = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{listing}, line {number}"
+        try:
+            entry = json.loads(line)
+            name, text = entry["file_name"], entry["text"]
+        except (ValueError, KeyError, TypeError):
+            raise DataError(f"{where}: not a JSON object with the keys `file_name` and `text`; correct it") from None
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise DataError(f"{where}: `file_name` and `text` must be texts; correct it")
+        entries.append((inside(folder, name, where), text))
+    if not entries:
+        raise DataError(f"{listing} lists no pictures; add one line for each")
+    return entries

@@ -1,0 +1,1 @@
+"""Erasers, one file each."""

@@ -1,0 +1,67 @@
+"""Settings of the upper level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pruneguard.concepts.concept import PARAMETER_SETS
+from pruneguard.erasure.contract import find_eraser
+from pruneguard.erasure.sources import SourceSettings
+from pruneguard.errors import ConfigError
+from pruneguard.runtime.sampling.pndm import MAX_STEPS
+from pruneguard.runtime.sampling.request import MAX_GUIDANCE
+
+Upper = Literal["auto", "x", "x-strict", "u", "all"]
+_TIMESTEPS = 1000
+"""Of the models' noise schedules."""
+
+
+def _require(holds: bool, where: str, message: str) -> None:
+    if not holds:
+        raise ConfigError(f"{where}: {message}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErasureSettings:
+    """The upper level: which eraser, on which weights, on which x_t, and how the teacher draws the concept."""
+
+    eraser: str = "esd"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The eraser's own options, such as `eta`."""
+    parameters: Upper = "auto"
+    """`auto` takes each concept's own set."""
+    source: SourceSettings = field(default_factory=SourceSettings)
+    batch_size: int = 16
+    images: int = 128
+    """Latents that the teacher draws of each concept, once."""
+    steps: int = 25
+    guidance_scale: float = 7.5
+    partial_steps: int = 50
+    partial_guidance_scale: float = 3.0
+    partial_states: int = 4
+    """States kept of each partial trajectory."""
+
+    def __post_init__(self) -> None:
+        find_eraser(self.eraser).build_settings(self.options)
+        sets = ("auto", *PARAMETER_SETS)
+        _require(
+            self.parameters in sets, "erasure", f"`parameters` is {self.parameters!r}; choose from {', '.join(sets)}"
+        )
+        for name in ("batch_size", "images", "steps", "partial_steps", "partial_states"):
+            _require(getattr(self, name) >= 1, "erasure", f"`{name}` is {getattr(self, name)}; it must be at least 1")
+        _require(
+            self.partial_states <= self.partial_steps, "erasure", "`partial_states` must not exceed `partial_steps`"
+        )
+        for name, most in (("steps", MAX_STEPS), ("partial_steps", _TIMESTEPS)):
+            _require(
+                getattr(self, name) <= most, "erasure", f"`{name}` is {getattr(self, name)}; at most {most} are drawn"
+            )
+        for name in ("guidance_scale", "partial_guidance_scale"):
+            scale = getattr(self, name)
+            _require(
+                0 <= scale <= MAX_GUIDANCE,
+                "erasure",
+                f"`{name}` is {scale}; it must lie between 0 and {MAX_GUIDANCE:g}",
+            )

@@ -1,0 +1,1 @@
+"""Detectors: whether a picture shows a concept, one file each."""

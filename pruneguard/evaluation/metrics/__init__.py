@@ -1,0 +1,1 @@
+"""Metrics: what a set of pictures is measured by, one file each."""

@@ -1,0 +1,1 @@
+"""The atelier family: concepts, data, prompts, detector and metrics of the embedded model."""

@@ -1,0 +1,1 @@
+"""Schedules: how the two levels are combined, one file each."""

@@ -1,0 +1,1 @@
+"""Engines: the components of a model, ready to run."""

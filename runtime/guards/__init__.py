@@ -1,0 +1,1 @@
+"""Guards: the checks between a request and its image."""
