@@ -1,22 +1,54 @@
-"""Bundles: the folders that stages hand on, in which a digest vouches for every file."""
+"""Bundles: the folders that stages hand on, in which a digest vouches for every file.
+
+Reading (`Bundle`) is what the runtime needs. Writing is loaded on first use: it locks folders as POSIX systems do.
+"""
 
 from __future__ import annotations
 
-from pruneguard.bundle.bundle import Bundle, BundleDraft, Seal, sha256_file, write_bundle
-from pruneguard.bundle.manifest import FORMAT, LIMIT, MANIFEST, SUBJECTS, Audit, FileRecord, Manifest, Stage
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pruneguard.bundle.files import sha256_file
+from pruneguard.bundle.manifest import (
+    DEFAULT_UNET,
+    FORMAT,
+    LIMIT,
+    MANIFEST,
+    MODEL,
+    Audit,
+    EngineRecord,
+    FileRecord,
+    Manifest,
+    Policy,
+    Stage,
+)
+from pruneguard.bundle.reading import Bundle, Seal
+
+if TYPE_CHECKING:
+    from pruneguard.bundle.writing import BundleDraft, amend_bundle, write_bundle
 
 __all__ = [
+    "DEFAULT_UNET",
     "FORMAT",
     "LIMIT",
     "MANIFEST",
-    "SUBJECTS",
+    "MODEL",
     "Audit",
     "Bundle",
     "BundleDraft",
+    "EngineRecord",
     "FileRecord",
     "Manifest",
+    "Policy",
     "Seal",
     "Stage",
+    "amend_bundle",
     "sha256_file",
     "write_bundle",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("BundleDraft", "amend_bundle", "write_bundle"):
+        return getattr(import_module("pruneguard.bundle.writing"), name)
+    raise AttributeError(f"module 'pruneguard.bundle' has no attribute {name!r}")

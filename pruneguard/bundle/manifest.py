@@ -1,101 +1,167 @@
-"""The manifest of a bundle as values: what was done, what it measured, and the digest of every file."""
+"""The manifest of a bundle: what was done, what it measured, its engines, and the digest of every file.
+
+This module holds format 2. `formats` reads earlier ones. A field that a later version adds has a default, so that it
+does not break an earlier bundle.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pruneguard.errors import BundleError
+import msgspec
 
-FORMAT = 1
+from pruneguard.errors import BundleError, ConfigError
+from pruneguard.measurement import Measurement, find
+from pruneguard.settings import plain
+
+FORMAT = 2
 MANIFEST = "bundle.json"
-SUBJECTS = ("model", "onnx")
-LIMIT = 0.05  # the largest share of pictures showing a concept that passes, where a policy does not say
+MODEL = "model"
+"""The subject of an audit of the torch model, and its folder."""
+DEFAULT_UNET = "default"
+LIMIT = 0.05
+"""The largest share of pictures showing a concept that passes, if a policy does not say."""
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Size = Annotated[int, msgspec.Meta(ge=0)]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-@dataclass(frozen=True)
-class FileRecord:
-    """Digest (SHA-256, hexadecimal) and size in bytes of one file."""
+class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """SHA-256 digest (hexadecimal) and size in bytes of one file."""
 
-    sha256: str
-    size: int
+    sha256: Digest
+    size: Size
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One stage of the way from a dense model to an engine: what went in, what came out, what it measured."""
 
     name: str
-    inputs: dict[str, Any] = field(default_factory=dict)
-    outputs: list[str] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)
-    seeds: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, Any] = {}
+    outputs: list[str] = []
+    settings: dict[str, Any] = {}
+    seeds: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    measurements: list[Measurement] = []
 
 
-@dataclass(frozen=True)
-class Audit:
-    """A measured suppression of one concept; `digests` (path -> SHA-256) name the weights that were measured."""
+class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The measured suppression of one concept by one subject: the model or an engine.
+
+    `digests` (path -> SHA-256) are the files that were measured, `settings` is the digest of the settings that they
+    were measured with: the audit holds for these files and these settings only.
+    """
 
     concept: str
     subject: str
-    target_rate: float
-    limit: float
+    unet: str = DEFAULT_UNET
+    limit: Share
     passed: bool
-    preserved: dict[str, float]
-    images: int
-    digests: dict[str, str]
-    detector: str = ""
-    target_images: int = 0
-    """How many of `images` asked for the concept."""
-    seed: int = 0
+    measurements: list[Measurement] = []
+    digests: dict[str, Digest] = {}
+    settings: Digest | None = None
+
+    @property
+    def drawn(self) -> Measurement:
+        """The share of the pictures that ask for the concept and show it."""
+        found = find(self.measurements, "drawn")
+        if found is None:
+            raise BundleError(f"the audit of {self.subject!r} for {self.concept!r} has no rate; audit it again")
+        return found
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """The content of `bundle.json`."""
+class EngineRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One engine as data.
+
+    `target` made it and `backend` runs it. `components` maps a component (`text_encoder`, `unet`, `vae_decoder`, and
+    `unet/<name>` for further UNets) to its file. `files` are all files that the engine reads; the path of a folder
+    stands for everything below it. `tokenizer` is the folder of the tokenizer.
+    """
+
+    target: str
+    backend: str
+    precision: str = "fp32"
+    provider: str = "cpu"
+    options: dict[str, Any] = {}
+    components: dict[str, str]
+    tokenizer: str
+    files: list[str]
+    built_with: dict[str, str] = {}
+    parity: list[Measurement] = []
+    measurements: list[Measurement] = []
+
+    def settings(self) -> dict[str, Any]:
+        """What decides how the engine computes, besides its files."""
+        return {
+            "target": self.target,
+            "backend": self.backend,
+            "precision": self.precision,
+            "provider": self.provider,
+            "options": self.options,
+        }
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The concepts that the bundle says are suppressed, and the largest target rate that passes."""
+
+    concepts: list[str] = []
+    limit: Share = LIMIT
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of `bundle.json`. `unets` maps the name of each UNet of the model to its folder."""
 
     format: int = FORMAT
-    stages: tuple[Stage, ...] = ()
-    files: dict[str, FileRecord] = field(default_factory=dict)
-    sampler: dict[str, Any] = field(default_factory=dict)
-    concepts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    audits: tuple[Audit, ...] = ()
-    macs: dict[str, Any] = field(default_factory=dict)
-    policy: dict[str, Any] = field(default_factory=lambda: {"concepts": [], "limit": LIMIT})
+    family: str = ""
+    stages: list[Stage] = []
+    files: dict[str, FileRecord] = {}
+    sampler: dict[str, Any] = {}
+    concepts: dict[str, dict[str, Any]] = {}
+    unets: dict[str, str] = {}
+    engines: dict[str, EngineRecord] = {}
+    audits: list[Audit] = []
+    macs: dict[str, Any] = {}
+    policy: Policy = Policy()
 
-    @property
-    def policy_concepts(self) -> tuple[str, ...]:
-        """The concepts that the bundle's policy says are suppressed."""
-        return tuple(self.policy["concepts"])
+    def subjects(self) -> tuple[str, ...]:
+        """What can be audited: the model if there is one, and every engine."""
+        model = (MODEL,) if any(path.startswith(f"{MODEL}/") for path in self.files) else ()
+        return (*model, *self.engines)
 
-    @property
-    def policy_limit(self) -> float:
-        """The largest target rate that the policy lets pass."""
-        return float(self.policy.get("limit", LIMIT))
+    def audit(self, subject: str, concept: str, unet: str = DEFAULT_UNET) -> Audit | None:
+        """The recorded audit of that subject and concept, or None."""
+        key = (subject, concept, unet)
+        return next((audit for audit in self.audits if (audit.subject, audit.concept, audit.unet) == key), None)
+
+
+def settings_digest(manifest: Manifest, subject: str) -> str:
+    """SHA-256 of all settings under which a subject draws: the sampler's, and the engine's own."""
+    engine = manifest.engines[subject].settings() if subject in manifest.engines else {}
+    text = json.dumps({"sampler": manifest.sampler, "engine": engine}, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def dump_manifest(manifest: Manifest) -> bytes:
-    """Canonical JSON: sorted keys, two spaces, no NaN. Raises BundleError for what JSON cannot carry."""
+    """Canonical JSON: sorted keys, two spaces, no NaN. Raises BundleError for a value that JSON cannot carry."""
     try:
-        text = json.dumps(asdict(manifest), sort_keys=True, indent=2, allow_nan=False)
+        text = json.dumps(plain(manifest), sort_keys=True, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise BundleError(
             f"{MANIFEST}: a value cannot be written as JSON ({error}); record plain finite data"
         ) from error
-    parse_manifest(text.encode(), MANIFEST)
+    check_manifest(read_document(text.encode(), MANIFEST), MANIFEST)
     return text.encode() + b"\n"
 
 
-def parse_manifest(data: bytes, where: str) -> Manifest:
-    """The manifest in `data`, checked strictly; `where` names the file in errors. Raises BundleError."""
+def read_document(data: bytes, where: str) -> dict[str, Any]:
+    """The JSON object in `data`: no constants such as NaN, no repeated keys. Raises BundleError."""
     try:
         document = json.loads(data, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
@@ -103,36 +169,27 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
             f"{where} is not valid JSON ({error}): it was cut off or edited; copy the bundle again or rerun its stage"
         ) from error
     if not isinstance(document, dict):
-        raise _invalid(where, "", "an object", document)
-    version = document.get("format")
-    if type(version) is not int or version < 1:
-        raise _invalid(where, "format", f"the number {FORMAT}", version)
-    if version > FORMAT:
-        raise BundleError(
-            f"{where} has format {version}, this pruneguard reads up to {FORMAT}; install a newer pruneguard"
-        )
-    _require_keys(document, {entry.name for entry in fields(Manifest)}, where, "")
-    policy = _object(document, "policy", where)
-    _strings(policy.get("concepts"), where, "policy.concepts")
-    _check(policy.get("limit", LIMIT), _is_share, "a number from 0 to 1", where, "policy.limit")
-    manifest = Manifest(
-        format=version,
-        stages=tuple(_stage(item, where, f"stages[{i}]") for i, item in enumerate(_list(document, "stages", where))),
-        files={
-            check_relative(path, where): _file_record(item, where, f"files[{path!r}]")
-            for path, item in _object(document, "files", where).items()
-        },
-        sampler=_object(document, "sampler", where),
-        concepts={
-            name: _typed(item, dict, where, f"concepts[{name!r}]")
-            for name, item in _object(document, "concepts", where).items()
-        },
-        audits=tuple(_audit(item, where, f"audits[{i}]") for i, item in enumerate(_list(document, "audits", where))),
-        macs=_object(document, "macs", where),
-        policy=policy,
-    )
-    if len({(audit.concept, audit.subject) for audit in manifest.audits}) != len(manifest.audits):
-        raise _invalid(where, "audits", "at most one audit for a concept and a subject", "a repeated one")
+        raise BundleError(f"{where} must hold a JSON object; make the bundle again")
+    return document
+
+
+def check_manifest(document: Mapping[str, Any], where: str) -> Manifest:
+    """The manifest of a format 2 document, checked. Raises BundleError naming the field that is wrong."""
+    try:
+        manifest = msgspec.convert(document, Manifest, strict=True)
+    except (msgspec.ValidationError, ConfigError) as error:
+        raise BundleError(f"{where}: {_plainly(error)}; make the bundle again, or install a newer pruneguard") from None
+    keys = [(audit.concept, audit.subject, audit.unet) for audit in manifest.audits]
+    if len(set(keys)) != len(keys):
+        raise BundleError(f"{where}: audits hold one concept of one subject twice; make the bundle again")
+    paths = [*manifest.files, *manifest.unets.values()]
+    for name, engine in manifest.engines.items():
+        if not _NAME.fullmatch(name) or name == MODEL:
+            raise BundleError(f"{where}: {name!r} is not an engine's name; use lower-case letters, digits and hyphens")
+        paths += [*engine.components.values(), *engine.files, engine.tokenizer]
+    paths += [path for audit in manifest.audits for path in audit.digests]
+    for path in paths:
+        check_relative(path, where)
     return manifest
 
 
@@ -145,97 +202,10 @@ def check_relative(path: object, where: str) -> str:
     raise BundleError(f"{where}: {path!r} is not a relative path inside the bundle; make the bundle again")
 
 
-def _stage(item: object, where: str, at: str) -> Stage:
-    record = _typed(item, dict, where, at)
-    _require_keys(record, {entry.name for entry in fields(Stage)}, where, at)
-    _typed(record["name"], str, where, f"{at}.name")
-    _strings(record["outputs"], where, f"{at}.outputs")
-    for name in ("inputs", "settings", "seeds", "versions", "metrics"):
-        _typed(record[name], dict, where, f"{at}.{name}")
-    return Stage(**record)
-
-
-def _audit(item: object, where: str, at: str) -> Audit:
-    record = _typed(item, dict, where, at)
-    _require_keys(record, {entry.name for entry in fields(Audit)}, where, at)
-    _typed(record["concept"], str, where, f"{at}.concept")
-    if record["subject"] not in SUBJECTS:
-        raise _invalid(where, f"{at}.subject", "one of " + ", ".join(SUBJECTS), record["subject"])
-    _typed(record["passed"], bool, where, f"{at}.passed")
-    _typed(record["detector"], str, where, f"{at}.detector")
-    for name in ("images", "target_images", "seed"):
-        _check(record[name], _is_count, "a whole number", where, f"{at}.{name}")
-    for name in ("target_rate", "limit"):
-        _check(record[name], _is_finite, "a finite number", where, f"{at}.{name}")
-    for name, value in _typed(record["preserved"], dict, where, f"{at}.preserved").items():
-        _check(value, _is_finite, "a finite number", where, f"{at}.preserved[{name!r}]")
-    for path, digest in _typed(record["digests"], dict, where, f"{at}.digests").items():
-        check_relative(path, where)
-        _check(digest, _is_digest, "a SHA-256 digest", where, f"{at}.digests[{path!r}]")
-    return Audit(**record)
-
-
-def _file_record(item: object, where: str, at: str) -> FileRecord:
-    record = _typed(item, dict, where, at)
-    _require_keys(record, {"sha256", "size"}, where, at)
-    _check(record["sha256"], _is_digest, "a SHA-256 digest", where, f"{at}.sha256")
-    _check(record["size"], _is_count, "a whole number", where, f"{at}.size")
-    return FileRecord(**record)
-
-
-def _is_digest(value: object) -> bool:
-    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_finite(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
-
-
-def _is_share(value: object) -> bool:
-    return _is_finite(value) and 0 <= value <= 1  # type: ignore[operator]
-
-
-def _check(value: object, test: Callable[[object], bool], wanted: str, where: str, at: str) -> None:
-    if not test(value):
-        raise _invalid(where, at, wanted, value)
-
-
-def _typed(value: Any, kind: type, where: str, at: str) -> Any:
-    if type(value) is not kind:
-        names = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
-        raise _invalid(where, at, names[kind], value)
-    return value
-
-
-def _object(document: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
-    value: dict[str, Any] = _typed(document[key], dict, where, key)
-    return value
-
-
-def _list(document: Mapping[str, Any], key: str, where: str) -> list[Any]:
-    value: list[Any] = _typed(document[key], list, where, key)
-    return value
-
-
-def _strings(value: object, where: str, at: str) -> None:
-    for entry in _typed(value, list, where, at):
-        _typed(entry, str, where, at)
-
-
-def _require_keys(record: Mapping[str, Any], names: set[str], where: str, at: str) -> None:
-    if wrong := names.symmetric_difference(record):
-        named = ", ".join(sorted(wrong))
-        raise BundleError(f"{where}: {at or 'the manifest'} lacks or does not know: {named}; make the bundle again")
-
-
-def _invalid(where: str, at: str, wanted: str, got: object) -> BundleError:
-    return BundleError(
-        f"{where}: {at or 'the manifest'} must be {wanted}, not {str(got)[:60]!r}; make the bundle again"
-    )
+def _plainly(error: Exception) -> str:
+    text, _, path = str(error).partition(" - at `$")
+    path = path.rstrip("`").lstrip(".")
+    return f"`{path}`: {text}" if path else text
 
 
 def _refuse_constant(name: str) -> None:

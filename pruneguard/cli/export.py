@@ -6,31 +6,39 @@ from pathlib import Path
 
 import click
 
-from pruneguard.cli.options import BUNDLE
-from pruneguard.errors import LineageError
+from pruneguard.cli.options import bundle_option
+from pruneguard.errors import AuditError
 
 
-@click.command("export")
+@click.command("export", short_help="Make engines, compare them with the model, audit them.")
 @click.option("--onnx", is_flag=True, help="ONNX graphs for ONNX Runtime.")
-@click.option("--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="The bundle.")
+@bundle_option
+@click.option("--name", help="Name of the engine in the bundle.  [default: onnx-fp32]")
 @click.option("--opset", type=int, default=20, show_default=True, help="ONNX opset, 20 to 23.")
-@click.option("--detector", help="oracle, or clip:FOLDER_OR_HUB_ID; the training stage's when left out.")
-def command(onnx: bool, bundle: Path, opset: int, detector: str | None) -> None:
-    """Export a bundle's model, keep the engines only if they agree with it, and audit what will be served."""
+@click.option("--detector", help="oracle, or clip:FOLDER_OR_HUB_ID; as in training by default.")
+def command(onnx: bool, bundle: Path, name: str | None, opset: int, detector: str | None) -> None:
+    """Export a bundle's model, keep the engine only if it agrees with the model, and audit what will be served."""
     if not onnx:
         raise click.UsageError("say what to export: --onnx")
+    from pruneguard.measurement import show
+    from pruneguard.runs.progress import RichProgress
+    from pruneguard.settings import Choice
     from pruneguard.stages.export import export_bundle
-    from pruneguard.training import RichProgress
 
     with RichProgress() as progress:
-        opened, record, results = export_bundle(bundle, opset=opset, detector=detector, on_progress=progress)
-    size = sum(record.files.values()) / 1e6
-    click.echo(
-        f"{bundle}/onnx: {size:.1f} MB, opset {record.opset}, agrees with the model ({bundle}/reports/parity.json)"
-    )
-    for result in results:
-        click.echo(f"audit of the engine: {result.concept} drawn in {result.target_rate:.1%}")
-    if not all(audit.passed for audit in opened.manifest.audits if audit.subject == "onnx"):
-        raise LineageError(f"{bundle}: the engine failed its audit; the runtime refuses it until it is trained again")
-    consent = "" if opened.manifest.policy_concepts else " --allow-unaudited"
+        target = Choice("onnx", {"opset": opset})
+        done = export_bundle(bundle, target=target, name=name, detector=detector, on_progress=progress)
+    manifest = done.bundle.manifest
+    size = sum(manifest.files[path].size for path in done.bundle.digests(done.name))
+    click.echo(f"{bundle}/engines/{done.name}: {size / 1e6:.1f} MB")
+    for entry in done.engine.parity:
+        click.echo(f"  {entry.name.replace('/', ' ')}: {show(entry)}")
+    for result in done.audits:
+        click.echo(f"audit of {done.name}: {result.concept} drawn in {show(result.drawn)}")
+    for concept in done.unrecorded:
+        click.echo(f"{concept}: measured and not recorded, because it may not replace the audit that is recorded")
+    failed = [audit.concept for audit in manifest.audits if audit.subject == done.name and not audit.passed]
+    if failed:
+        raise AuditError(f"{bundle}: {done.name} draws {', '.join(failed)} too often; the runtime refuses it")
+    consent = "" if manifest.policy.concepts else " --allow-unaudited"
     click.echo(f'next: pruneguard generate "a prompt" --bundle {bundle}{consent}')

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pruneguard.cli.options import BUNDLE
+from pruneguard.cli.options import bundle_option
+
+if TYPE_CHECKING:
+    from pruneguard.bundle import Manifest
 
 
-@click.command("verify")
-@click.argument("bundle", type=click.Path(path_type=Path), default=BUNDLE)
+@click.command("verify", short_help="Check digests, lineage and audits.")
+@bundle_option
 @click.option("--digest", metavar="SHA256", help="The digest that it must have.")
 def command(bundle: Path, digest: str | None) -> None:
-    """Check that BUNDLE is what its stages wrote: every file, every digest, every audit its policy asks for.
+    """Check that a bundle is what its stages wrote: every file, every digest, every audit that its policy asks for.
 
     The digest that it prints pins the bundle: `pruneguard generate --digest` takes no other.
     """
     from rich.console import Console
-    from rich.table import Table
 
-    from pruneguard.bundle import Bundle
+    from pruneguard.bundle import MODEL, Bundle
 
     opened = Bundle.open(bundle, digest=digest)
     opened.verify()
@@ -28,36 +31,70 @@ def command(bundle: Path, digest: str | None) -> None:
     click.echo(f"{_tick()} {len(manifest.files)} files match {bundle / 'bundle.json'}")
     click.echo(f"digest {opened.digest}")
     console = Console()
-    lineage = Table("stage", "settings", "measured", title="lineage")
-    for stage in manifest.stages:
-        lineage.add_row(_shown(stage.name), _brief(stage.settings), _brief(stage.metrics))
-    console.print(lineage)
-    audits = Table("concept", "subject", "target rate", "limit", "passed", "of", "seen by", title="audits")
-    for audit in manifest.audits:
-        rate, limit = f"{audit.target_rate:.1%}", f"{audit.limit:.0%}"
-        row = (rate, limit, str(audit.passed), str(audit.target_images), _shown(audit.detector))
-        audits.add_row(_shown(audit.concept), audit.subject, *row)
-    console.print(audits)
-    subject = "onnx" if opened.weights("onnx") else "model"
-    opened.require_audits(subject)
-    if concepts := ", ".join(map(repr, manifest.policy_concepts)):
-        click.echo(f"{_tick()} audited on its {subject} for: {concepts}")
+    console.print(_lineage(manifest))
+    if manifest.engines:
+        console.print(_engines(manifest))
+    console.print(_audits(manifest))
+    subjects = list(manifest.engines) or [MODEL]
+    for subject in subjects:
+        opened.require_audits(subject)
+    if concepts := ", ".join(map(repr, manifest.policy.concepts)):
+        click.echo(f"{_tick()} audited for {concepts}: {', '.join(subjects)}")
     else:
         click.echo("note: its policy names no concept, so nothing was audited; the runtime serves it only on consent")
+
+
+def _lineage(manifest: Manifest) -> Any:
+    from rich.table import Table
+
+    from pruneguard.measurement import show
+
+    table = Table("stage", "settings", "measured", title="lineage")
+    for stage in manifest.stages:
+        shown = (f"{entry.name} {show(entry)}" for entry in stage.measurements)
+        table.add_row(_shown(stage.name), _brief(stage.settings), _shown(", ".join(shown)))
+    return table
+
+
+def _engines(manifest: Manifest) -> Any:
+    from rich.table import Table
+
+    from pruneguard.measurement import show
+
+    table = Table("engine", "target", "precision", "backend", "agrees with the model to", title="engines")
+    for name, engine in manifest.engines.items():
+        parity = ", ".join(f"{entry.name.removeprefix('parity/')} {show(entry)}" for entry in engine.parity)
+        cells = (name, engine.target, engine.precision, f"{engine.backend} on {engine.provider}", parity)
+        table.add_row(*map(_shown, cells))
+    return table
+
+
+def _audits(manifest: Manifest) -> Any:
+    from rich.table import Table
+
+    from pruneguard.measurement import show, show_value
+
+    table = Table("concept", "subject", "drawn", "limit", "passed", "pictures", "detector", title="audits")
+    for audit in manifest.audits:
+        drawn = audit.drawn
+        limit, passed = show_value(audit.limit, "share"), "yes" if audit.passed else "NO"
+        cells = (audit.concept, audit.subject, show(drawn), limit, passed, str(drawn.count), drawn.protocol.detector)
+        table.add_row(*map(_shown, cells))
+    return table
 
 
 def _tick() -> str:
     return click.style("✓", fg="green")
 
 
-def _brief(values: dict[str, object]) -> str:
-    return "  ".join(
-        f"{_shown(key)}={_shown(str(value))}" for key, value in values.items() if isinstance(value, int | float | str)
-    )
+def _brief(values: dict[str, Any]) -> str:
+    """The settings that are single values."""
+    single = {name: value for name, value in values.items() if isinstance(value, int | float | str)}
+    return "  ".join(f"{_shown(name)}={_shown(str(value))}" for name, value in single.items())
 
 
 def _shown(text: str) -> str:
-    """A text of the manifest as it is: neither rich's markup nor the terminal's control codes in it take effect."""
+    """A text of the manifest without effect on the terminal: no markup of rich, no control codes."""
     from rich.markup import escape
 
     return escape("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text))

@@ -4,77 +4,94 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pruneguard.bundle import Bundle, BundleDraft, Stage, write_bundle
+from pruneguard.bundle import FORMAT, MODEL, Bundle, BundleDraft, EngineRecord, Stage, write_bundle
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditResult
-from pruneguard.export import ExportRecord, write_onnx
+from pruneguard.export import TARGETS
 from pruneguard.models import load_pipeline
-from pruneguard.runtime import onnx_components
-from pruneguard.stages.audit import audit_components, bundle_concepts, find_detector, record_audits, recorded_audit
-from pruneguard.stages.settings import family_of
-from pruneguard.training import Advance, OnProgress
+from pruneguard.runs.progress import Advance, OnProgress
+from pruneguard.runtime import open_components
+from pruneguard.settings import Choice, plain
+from pruneguard.stages.audit import audit_components, bundle_concepts, find_detectors, record_audits, recorded_audit
 
-REPORT = "reports/parity.json"
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The bundle after an export, its new engine, and the audits of it.
+
+    `unrecorded` names the concepts whose result may not replace the audit that is recorded.
+    """
+
+    bundle: Bundle
+    name: str
+    engine: EngineRecord
+    audits: list[AuditResult]
+    unrecorded: list[str]
 
 
 def export_bundle(
     path: Path,
     *,
-    opset: int = 20,
+    target: Choice | str = "onnx",
+    name: str | None = None,
     detector: str | None = None,
     on_progress: OnProgress,
-) -> tuple[Bundle, ExportRecord, list[AuditResult]]:
-    """Adds `onnx/`, its parity report and its audits to a bundle; the bundle changes whole or not at all.
+) -> ExportResult:
+    """Adds an engine under `engines/<name>/`, its parity report and its audits; the bundle changes whole or not at all.
 
-    The audit is the training stage's, with another detector where one is given. Raises ExportError where an engine does
-    not agree with the model, and ConfigError where no model is there.
+    `name` is by default the target and its precision, such as `onnx-fp32`. The audit is the training stage's, with
+    another detector if one is given. Raises ExportError for an engine that does not agree with the model, and
+    ConfigError for a bundle without a model.
     """
+    chosen = Choice(target) if isinstance(target, str) else target
+    entry, settings = TARGETS.find(chosen.name), TARGETS.settings(chosen)
     bundle = Bundle.open(path)
-    if not bundle.weights("model"):
+    if not bundle.digests(MODEL):
         raise ConfigError(f"{path} has no model/ to export; run `pruneguard train --out {path}` first")
-    family, concepts = family_of(path), bundle_concepts(bundle)
-    audit, recorded = recorded_audit(bundle)
-    found = find_detector(detector or recorded, family) if concepts else None
-    results: list[AuditResult] = []
+    concepts = bundle_concepts(bundle)
+    audit, spec = recorded_audit(bundle)
+    detectors = find_detectors(detector or spec, bundle, concepts)
     with write_bundle(path, base=path) as draft:
-        pipeline = load_pipeline(draft.folder / "model")
-        shutil.rmtree(draft.folder / "onnx", ignore_errors=True)
-        record = write_onnx(
-            pipeline,
-            draft.folder / "onnx",
-            opset=opset,
+        if bundle.format < FORMAT:
+            shutil.rmtree(draft.folder / "onnx", ignore_errors=True)  # the engines of format 1 run nowhere any more
+        name = name or f"{chosen.name}-fp32"
+        place = f"engines/{name}"
+        folder = draft.folder / place
+        shutil.rmtree(folder, ignore_errors=True)
+        engine = entry.build(
+            load_pipeline(draft.folder / "model"),
+            folder,
+            place,
+            settings,
             prompts=[prompt for concept in concepts for prompt in concept.neighbours][:8] or None,
-            on_progress=lambda _, done, total: on_progress(Advance("export", done, total)),
+            on_progress=lambda stage, done, total: on_progress(Advance("export", done, total, detail=stage)),
         )
-        _write_report(draft, record)
-        if found:
-            components = onnx_components(draft.folder / "onnx", sampler=draft.manifest.sampler)
-            results = audit_components("onnx", components, concepts, family, found, audit, on_progress)
-            record_audits(draft, "onnx", results, audit, audit.target)
-    return Bundle.open(path), record, results
+        draft.add_engine(name, engine)
+        _record(draft, chosen, name, engine)
+        results: list[AuditResult] = []
+        unrecorded: list[str] = []
+        if detectors:
+            components = open_components(draft.folder, draft.manifest, name)
+            results = audit_components(name, components, concepts, detectors, audit, on_progress)
+            unrecorded = record_audits(draft, name, results, audit, audit.target)
+    return ExportResult(Bundle.open(path), name, engine, results, unrecorded)
 
 
-def _write_report(draft: BundleDraft, record: ExportRecord) -> None:
-    report = draft.folder / REPORT
-    report.parent.mkdir(exist_ok=True)
-    report.write_text(json.dumps(record.parity, indent=2, sort_keys=True))
-    stages = tuple(stage for stage in draft.manifest.stages if stage.name != "export")
-    draft.manifest = replace(draft.manifest, stages=stages)
+def _record(draft: BundleDraft, target: Choice, name: str, engine: EngineRecord) -> None:
+    """The parity report as a file, and the stage in the lineage; one stage for each engine."""
+    report = f"reports/parity-{name}.json"
+    (draft.folder / report).parent.mkdir(exist_ok=True)
+    (draft.folder / report).write_text(json.dumps(plain(engine.parity), indent=2, sort_keys=True))
     draft.add_stage(
         Stage(
-            name="export",
-            inputs=_weights(draft),
-            outputs=["onnx", REPORT],
-            settings={"target": "onnx", "opset": record.opset},
-            versions=dict(record.versions),
-            metrics={f"{name}_nodes": count for name, count in record.nodes.items()},
+            name=f"export {name}",
+            inputs=draft.digests(MODEL),
+            outputs=[f"engines/{name}", report],
+            settings=plain(target),
+            versions=dict(engine.built_with),
+            measurements=[*engine.measurements, *engine.parity],
         )
     )
-
-
-def _weights(draft: BundleDraft) -> dict[str, Any]:
-    return dict(draft.weights("model"))

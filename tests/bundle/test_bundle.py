@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -10,16 +9,39 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from pruneguard.bundle import MANIFEST, Audit, Bundle, BundleDraft, Stage, sha256_file, write_bundle
-from pruneguard.errors import BundleError, LineageError
+from pruneguard.bundle import (
+    MANIFEST,
+    Audit,
+    Bundle,
+    BundleDraft,
+    EngineRecord,
+    Policy,
+    Stage,
+    amend_bundle,
+    sha256_file,
+    write_bundle,
+)
+from pruneguard.errors import AuditError, BundleError, LineageError
+from pruneguard.measurement import Measurement
+
+UNET = "engines/onnx/unet/model.onnx"
+ENGINE = EngineRecord(
+    target="onnx",
+    backend="onnxruntime",
+    components={"unet": UNET},
+    tokenizer="engines/onnx/tokenizer",
+    files=["engines/onnx"],
+)
 
 
 def fill(draft: BundleDraft, text: str = "weights") -> None:
-    for name in ("model/unet/model.safetensors", "onnx/unet/model.onnx", "onnx/unet/config.json"):
+    for name in ("model/unet/model.safetensors", UNET, "engines/onnx/unet/config.json"):
         (draft.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (draft.folder / name).write_text(f"{text} of {name}")
+    draft.add_engine("onnx", ENGINE)
 
 
 def make(path: Path, text: str = "weights") -> Bundle:
@@ -29,9 +51,17 @@ def make(path: Path, text: str = "weights") -> Bundle:
     return Bundle.open(path)
 
 
-def audit(digests: dict[str, str], **changes: Any) -> Audit:
-    made = Audit("hatching", "onnx", 0.02, 0.05, True, {"object": 0.98}, 200, digests)
-    return dataclasses.replace(made, **changes)
+def audit(draft: BundleDraft, *, rate: float = 0.02, **changes: Any) -> Audit:
+    made = Audit(
+        concept="hatching",
+        subject="onnx",
+        limit=0.05,
+        passed=rate <= 0.05,
+        measurements=[Measurement(name="drawn", value=rate, unit="share", count=200)],
+        digests=draft.digests("onnx"),
+        settings=draft.settings_digest("onnx"),
+    )
+    return msgspec.structs.replace(made, **changes)
 
 
 def leftovers(path: Path) -> list[str]:
@@ -45,15 +75,16 @@ def edit(path: Path, **changes: Any) -> None:
 
 def test_what_is_written_is_read_back_and_verifies(tmp_path: Path) -> None:
     bundle = make(tmp_path / "b")
-    assert bundle.manifest.stages == (Stage("train", settings={"rate": 1e-6}, seeds={"noise": 7}),)
+    assert bundle.manifest.stages == [Stage("train", settings={"rate": 1e-6}, seeds={"noise": 7})]
+    assert bundle.manifest.engines == {"onnx": ENGINE}
     assert sorted(bundle.manifest.files) == [
+        "engines/onnx/unet/config.json",
+        "engines/onnx/unet/model.onnx",
         "model/unet/model.safetensors",
-        "onnx/unet/config.json",
-        "onnx/unet/model.onnx",
     ]
-    record = bundle.manifest.files["onnx/unet/model.onnx"]
-    assert record.sha256 == sha256_file(bundle.file("onnx/unet/model.onnx"))
-    assert record.size == len("weights of onnx/unet/model.onnx")
+    record = bundle.manifest.files["engines/onnx/unet/model.onnx"]
+    assert record.sha256 == sha256_file(bundle.file("engines/onnx/unet/model.onnx"))
+    assert record.size == len("weights of engines/onnx/unet/model.onnx")
     bundle.verify().check()
     assert leftovers(bundle.path) == []
 
@@ -75,34 +106,34 @@ def test_a_draft_on_a_base_keeps_what_is_not_changed(tmp_path: Path) -> None:
     with write_bundle(tmp_path / "b", base=tmp_path / "b") as draft:
         (draft.folder / "report.txt").write_text("fine")
         draft.add_stage(Stage("audit"))
-        draft.update(policy={"concepts": ["hatching"]})
+        draft.update(policy=Policy(["hatching"]))
     bundle = Bundle.open(tmp_path / "b")
     bundle.verify()
     assert [stage.name for stage in bundle.manifest.stages] == ["train", "audit"]
-    assert bundle.manifest.policy_concepts == ("hatching",)
+    assert bundle.manifest.policy.concepts == ["hatching"]
     assert len(bundle.manifest.files) == 4
 
 
 @pytest.mark.parametrize("change", ["edit", "remove", "add", "link", "hard link", "linked folder", "fifo"])
 def test_verify_names_what_is_wrong(tmp_path: Path, change: str) -> None:
     bundle = make(tmp_path / "b")
-    file = bundle.path / "onnx/unet/model.onnx"
+    file = bundle.path / "engines/onnx/unet/model.onnx"
     if change == "edit":
-        file.write_text("Weights of onnx/unet/model.onnx")
-        expected = "changed: onnx/unet/model.onnx"
+        file.write_text("Weights of engines/onnx/unet/model.onnx")
+        expected = "changed: engines/onnx/unet/model.onnx"
     elif change == "remove":
         file.unlink()
-        expected = "missing: onnx/unet/model.onnx"
+        expected = "missing: engines/onnx/unet/model.onnx"
     elif change == "add":
-        (bundle.path / "onnx/.hidden").write_text("x")
-        expected = "not in the manifest: onnx/.hidden"
+        (bundle.path / "engines/onnx/.hidden").write_text("x")
+        expected = "not in the manifest: engines/onnx/.hidden"
     elif change == "link":
         file.rename(tmp_path / "elsewhere")
         file.symlink_to(tmp_path / "elsewhere")
-        expected = "links or special files: onnx/unet/model.onnx"
+        expected = "links or special files: engines/onnx/unet/model.onnx"
     elif change == "hard link":
         os.link(file, tmp_path / "second-name")
-        expected = "links or special files: onnx/unet/model.onnx"
+        expected = "links or special files: engines/onnx/unet/model.onnx"
     elif change == "linked folder":
         (bundle.path / "more").symlink_to(tmp_path)
         expected = "links or special files: more"
@@ -117,11 +148,11 @@ def test_verify_names_what_is_wrong(tmp_path: Path, change: str) -> None:
 def test_a_seal_sees_a_later_change(tmp_path: Path) -> None:
     bundle = make(tmp_path / "b")
     seal = bundle.verify()
-    file = bundle.file("onnx/unet/model.onnx")
+    file = bundle.file("engines/onnx/unet/model.onnx")
     before = file.stat()
-    file.write_text("Weights of onnx/unet/model.onnx")
+    file.write_text("Weights of engines/onnx/unet/model.onnx")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    with pytest.raises(LineageError, match=r"changed while it was being loaded: onnx/unet/model\.onnx"):
+    with pytest.raises(LineageError, match=r"changed while it was being loaded: engines/onnx/unet/model\.onnx"):
         seal.check()
 
 
@@ -142,31 +173,51 @@ def test_a_path_through_a_link_is_refused(tmp_path: Path) -> None:
         bundle.file("more/passwd")
 
 
+ENTRY = {"concept": "hatching", "subject": "onnx", "limit": 0.05, "passed": True}
+RECORD = msgspec.to_builtins(ENGINE)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "install a newer pruneguard"),
-        ({"format": "1"}, "format must be the number 1"),
-        ({"format": True}, "format must be the number 1"),
-        ({"stages": {}}, "stages must be a list"),
-        ({"stages": [{"name": "train"}]}, r"stages\[0\] lacks or does not know: inputs"),
-        ({"files": {"a": {"sha256": "A" * 64, "size": 1}}}, "a SHA-256 digest"),
-        ({"files": {"a": {"sha256": "0" * 64, "size": -1}}}, "a whole number"),
-        ({"policy": {}}, "policy.concepts must be a list"),
-        ({"policy": {"concepts": "hatching"}}, "policy.concepts must be a list"),
-        ({"extra": 1}, "does not know: extra"),
-        ({"audits": [dataclasses.asdict(audit({}, subject="trt"))]}, "subject must be one of model, onnx"),
-        ({"audits": [dataclasses.asdict(audit({}, passed=1))]}, "passed must be true or false"),
-        ({"audits": [dataclasses.asdict(audit({}, target_rate="0"))]}, "target_rate must be a finite number"),
-        ({"audits": [dataclasses.asdict(audit({"../x": "0" * 64}))]}, "not a relative path"),
-        ({"audits": [dataclasses.asdict(audit({}))] * 2}, "at most one audit"),
+        ({"format": 3}, "install a newer one"),
+        ({"format": "1"}, "`format` is '1'; it must be a whole number"),
+        ({"format": True}, "`format` is True; it must be a whole number"),
+        ({"stages": {}}, "`stages`: Expected `array`, got `object`"),
+        ({"stages": [{"inputs": {}}]}, r"`stages\[0\]`: Object missing required field `name`"),
+        ({"files": {"a": {"sha256": "A" * 64, "size": 1}}}, r"Expected `str` matching regex"),
+        ({"files": {"a": {"sha256": "0" * 64, "size": -1}}}, "Expected `int` >= 0"),
+        ({"policy": {"concepts": "hatching"}}, r"`policy\.concepts`: Expected `array`, got `str`"),
+        ({"policy": {"limit": 1.5}}, r"`policy\.limit`: Expected `float` <= 1"),
+        ({"extra": 1}, "unknown field `extra`; .* install a newer pruneguard"),
+        ({"audits": [{**ENTRY, "passed": 1}]}, "Expected `bool`, got `int`"),
+        ({"audits": [{**ENTRY, "measurements": [{"name": "drawn", "value": "0"}]}]}, "Expected `float`, got `str`"),
+        ({"audits": [{**ENTRY, "measurements": [{"name": "drawn", "value": 1e999}]}]}, "not valid JSON|is inf"),
+        ({"audits": [{**ENTRY, "digests": {"../x": "0" * 64}}]}, "not a relative path"),
+        ({"audits": [ENTRY] * 2}, "one concept of one subject twice"),
+        ({"engines": {"model": RECORD}}, "'model' is not an engine's name"),
+        ({"engines": {"../x": RECORD}}, "'../x' is not an engine's name"),
+        ({"engines": {"onnx": {**RECORD, "files": ["/etc"]}}}, "not a relative path"),
+        ({"engines": {"onnx": {**RECORD, "components": {"unet": "../x"}}}}, "not a relative path"),
+        ({"unets": {"default": "../model"}}, "not a relative path"),
     ],
 )
 def test_a_wrong_manifest_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = make(tmp_path / "b").path
     edit(path, **changes)
-    with pytest.raises(BundleError, match=message):
+    with pytest.raises(BundleError, match=message) as caught:
         Bundle.open(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_field_that_an_earlier_bundle_lacks_has_its_default(tmp_path: Path) -> None:
+    path = make(tmp_path / "b").path
+    document = json.loads((path / MANIFEST).read_text())
+    for name in ("macs", "unets", "concepts", "sampler", "policy"):
+        del document[name]
+    (path / MANIFEST).write_text(json.dumps(document))
+    manifest = Bundle.open(path).manifest
+    assert (manifest.macs, manifest.unets, manifest.policy) == ({}, {}, Policy([], 0.05))
 
 
 def test_a_manifest_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
@@ -192,50 +243,127 @@ def test_what_is_not_a_bundle_is_not_opened(tmp_path: Path) -> None:
             Bundle.open(path)
 
 
-def test_audits_must_be_there_passed_and_of_these_files(tmp_path: Path) -> None:
+def test_audits_must_be_there_passed_and_of_these_files_and_settings(tmp_path: Path) -> None:
     def state(**changes: Any) -> Bundle:
         with write_bundle(tmp_path / "b") as draft:
             fill(draft)
-            draft.update(policy={"concepts": ["hatching"]})
+            draft.update(policy=Policy(["hatching"]))
             if changes:
-                draft.add_audit(audit(draft.weights("onnx"), target_rate=1.0, passed=False))
-                draft.add_audit(audit(**{"digests": draft.weights("onnx"), **changes}))
+                draft.add_audit(audit(draft, rate=1.0))
+                draft.add_audit(audit(draft, **changes))
         return Bundle.open(tmp_path / "b")
 
-    state(images=500).require_audits("onnx")
-    wrong: list[tuple[dict[str, Any], str]] = [
-        ({}, "was never audited"),
-        ({"subject": "model"}, "failed its audit"),
-        ({"passed": False}, "failed its audit"),
-        ({"target_rate": 0.2}, "failed its audit"),
-        ({"digests": {}}, "audited on other files"),
-        ({"digests": {"onnx/unet/model.onnx": "0" * 64}}, "audited on other files"),
+    state(rate=0.0).require_audits("onnx")
+    wrong: list[tuple[dict[str, Any], type[BundleError], str]] = [
+        ({}, LineageError, "was never audited"),
+        ({"subject": "model"}, AuditError, "failed its audit"),
+        ({"passed": False}, AuditError, "failed its audit"),
+        ({"rate": 0.2, "passed": True}, AuditError, r"failed its audit \(20.0% drawn, limit 5.0%\)"),
+        ({"digests": {}}, LineageError, "audited on other files"),
+        ({"digests": {UNET: "0" * 64}}, LineageError, "audited on other files"),
+        ({"settings": None}, LineageError, "audited with other settings"),
+        ({"settings": "0" * 64}, LineageError, "audited with other settings"),
+        ({"measurements": []}, BundleError, "has no rate"),
+        ({"unet": "second"}, AuditError, "failed its audit"),
     ]
-    for changes, message in wrong:
-        with pytest.raises(LineageError, match=message):
+    for changes, error, message in wrong:
+        with pytest.raises(error, match=message):
             state(**changes).require_audits("onnx")
     with pytest.raises(LineageError, match="'monet' was never audited"):
-        state(images=500).require_audits("onnx", ["monet"])
+        state(rate=0.0).require_audits("onnx", ["monet"])
+    with pytest.raises(AuditError, match=r"2.0% drawn, limit 1.0%"):
+        state(rate=0.02).require_audits("onnx", limit=0.01)
 
 
-def test_an_audit_does_not_outlive_its_weights(tmp_path: Path) -> None:
+def test_a_failed_audit_is_not_broken_lineage(tmp_path: Path) -> None:
+    assert not issubclass(AuditError, LineageError)
+    assert (AuditError.code, LineageError.code) == ("audit_failed", "lineage_broken")
+
+
+def test_an_engine_that_is_not_there_is_named_with_what_makes_it(tmp_path: Path) -> None:
+    bundle = make(tmp_path / "b")
+    with pytest.raises(BundleError, match=r"has no engine 'onx': did you mean 'onnx'\? choose from onnx"):
+        bundle.require_audits("onx")
+    with write_bundle(tmp_path / "empty") as draft:
+        (draft.folder / "readme").write_text("x")
+    for subject, remedy in (("onnx", "pruneguard export --onnx --bundle"), ("model", "pruneguard train --out")):
+        with pytest.raises(BundleError, match=remedy):
+            Bundle.open(tmp_path / "empty").require_audits(subject)
+
+
+def test_an_audit_outlives_neither_its_files_nor_its_settings(tmp_path: Path) -> None:
+    def change(draft: BundleDraft) -> None:
+        (draft.folder / UNET).write_text("retrained")
+
+    def other_sampler(draft: BundleDraft) -> None:
+        draft.update(sampler={"steps": 5})
+
+    def other_options(draft: BundleDraft) -> None:
+        engine = msgspec.structs.replace(ENGINE, options={"graph": "fast"})
+        draft.update(engines={"onnx": engine})
+
+    for number, (edited, message) in enumerate(
+        [(change, "other files"), (other_sampler, "other settings"), (other_options, "other settings")]
+    ):
+        path = tmp_path / str(number)
+        with write_bundle(path) as draft:
+            fill(draft)
+            draft.update(policy=Policy(["hatching"]))
+            draft.add_audit(audit(draft))
+        Bundle.open(path).require_audits("onnx")
+        with write_bundle(path, base=path) as draft:
+            edited(draft)
+        with pytest.raises(LineageError, match=f"audited .* {message}"):
+            Bundle.open(path).require_audits("onnx")
+
+
+def test_a_new_engine_of_the_same_name_loses_the_audits_of_the_old_one(tmp_path: Path) -> None:
     with write_bundle(tmp_path / "b") as draft:
         fill(draft)
-        draft.update(policy={"concepts": ["hatching"]})
-        draft.add_audit(audit(draft.weights("onnx")))
-    with write_bundle(tmp_path / "b", base=tmp_path / "b") as draft:
-        (draft.folder / "onnx/unet/model.onnx").write_text("retrained")
+        draft.add_audit(audit(draft))
+        draft.add_engine("onnx", ENGINE)
+    assert Bundle.open(tmp_path / "b").manifest.audits == []
+
+
+def test_engines_may_share_files_and_each_has_its_own_digests(tmp_path: Path) -> None:
+    with write_bundle(tmp_path / "b") as draft:
+        fill(draft)
+        shared = msgspec.structs.replace(ENGINE, target="other", files=[UNET])
+        draft.add_engine("other", shared)
     bundle = Bundle.open(tmp_path / "b")
-    bundle.verify()
-    with pytest.raises(LineageError, match="audited on other files"):
-        bundle.require_audits("onnx")
+    assert sorted(bundle.digests("onnx")) == ["engines/onnx/unet/config.json", UNET]
+    assert sorted(bundle.digests("other")) == [UNET]
+    assert bundle.manifest.subjects() == ("model", "onnx", "other")
+
+
+def test_amending_writes_the_manifest_alone(tmp_path: Path) -> None:
+    bundle = make(tmp_path / "b")
+    before = {path: path.stat().st_ino for path in bundle.path.rglob("*") if path.name != MANIFEST}
+    with amend_bundle(bundle, bundle.verify()) as draft:
+        draft.add_audit(audit(draft))
+    after = Bundle.open(bundle.path)
+    after.verify()
+    assert len(after.manifest.audits) == 1
+    assert {path: path.stat().st_ino for path in bundle.path.rglob("*") if path.name != MANIFEST} == before
+    assert leftovers(bundle.path) == []
+
+
+def test_amending_notices_that_the_bundle_changed_meanwhile(tmp_path: Path) -> None:
+    bundle = make(tmp_path / "b")
+    with pytest.raises(LineageError, match="changed while"), amend_bundle(bundle, bundle.verify()) as draft:
+        draft.add_audit(audit(draft))
+        (bundle.path / UNET).write_text("other weights")
+    bundle = make(tmp_path / "c")
+    with pytest.raises(LineageError, match="changed"), amend_bundle(bundle, bundle.verify()):
+        make(tmp_path / "c", "new weights")
+    Bundle.open(tmp_path / "c").verify()
 
 
 def test_a_tampered_base_is_not_vouched_for_anew(tmp_path: Path) -> None:
     base = make(tmp_path / "b").path
-    (base / "onnx/unet/model.onnx").write_text("tampered")
+    (base / "engines/onnx/unet/model.onnx").write_text("tampered")
     with (
-        pytest.raises(LineageError, match=r"/b: changed: onnx/unet/model\.onnx"),
+        pytest.raises(LineageError, match=r"/b: changed: engines/onnx/unet/model\.onnx"),
         write_bundle(tmp_path / "new", base=base),
     ):
         pass
@@ -295,6 +423,7 @@ def test_a_folder_that_cannot_be_written_gets_a_remedy(tmp_path: Path) -> None:
             pass
 
 
-def test_importing_bundle_is_light() -> None:
-    code = "import sys, pruneguard.bundle; print([m for m in ('torch', 'numpy', 'diffusers') if m in sys.modules])"
+def test_importing_bundle_is_light_and_locks_nothing() -> None:
+    heavy = ("torch", "numpy", "diffusers", "fcntl", "pruneguard.staging")
+    code = f"import sys, pruneguard.bundle; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

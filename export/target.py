@@ -1,0 +1,39 @@
+"""The contract of an export target: it writes the files of an engine and says what it wrote as an engine record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pruneguard.bundle import EngineRecord
+from pruneguard.registry import Registry
+
+if TYPE_CHECKING:
+    from pruneguard.models import Pipeline
+
+OnProgress = Callable[[str, int, int], None]
+"""`on_progress(stage, done, total)` as each stage of an export begins, and once at the end."""
+
+
+class Target(Protocol):
+    """Writes the engine of a pipeline.
+
+    `folder` is empty and lies in a bundle's draft; `place` is its path inside the bundle, by which the record names its
+    files. `prompts` are ones that the model knows, for the parity check. Raises ExportError, which leaves the folder to
+    the caller to remove; an engine that does not agree with the pipeline is an error.
+    """
+
+    def __call__(
+        self,
+        pipeline: Pipeline,
+        folder: Path,
+        place: str,
+        settings: Any,
+        *,
+        prompts: Sequence[str] | None,
+        on_progress: OnProgress,
+    ) -> EngineRecord: ...
+
+
+TARGETS: Registry[Target] = Registry("export target", packages=["pruneguard.export.targets"])

@@ -1,0 +1,57 @@
+"""The target `onnx`: graphs in float32 for ONNX Runtime, in the layout that optimum's ONNX pipelines load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pruneguard.bundle import EngineRecord
+from pruneguard.measurement import Measurement
+
+from ..graph import check_opset
+from ..layout import GRAPH
+from ..onnx import write_onnx
+from ..parity import ENGINES
+from ..target import TARGETS, OnProgress
+
+if TYPE_CHECKING:
+    from pruneguard.models import Pipeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxSettings:
+    """`opset` is ONNX's operator set, 20 to 23. Raises ExportError for another one."""
+
+    opset: int = 20
+
+    def __post_init__(self) -> None:
+        check_opset(self.opset)
+
+
+@TARGETS.register("onnx", settings=OnnxSettings)
+def export_to_onnx(
+    pipeline: Pipeline,
+    folder: Path,
+    place: str,
+    settings: OnnxSettings,
+    *,
+    prompts: Sequence[str] | None,
+    on_progress: OnProgress,
+) -> EngineRecord:
+    """As `Target`: writes the graphs, compares them with the pipeline, and records both."""
+    record = write_onnx(pipeline, folder, opset=settings.opset, prompts=prompts, on_progress=on_progress)
+    nodes = [Measurement(name=f"nodes/{name}", value=count, unit="count") for name, count in record.nodes.items()]
+    return EngineRecord(
+        target="onnx",
+        backend="onnxruntime",
+        precision="fp32",
+        options={"opset": record.opset},
+        components={name: f"{place}/{name}/{GRAPH}" for name in ENGINES},
+        tokenizer=f"{place}/tokenizer",
+        files=[place],
+        built_with=dict(record.versions),
+        parity=list(record.parity),
+        measurements=nodes,
+    )

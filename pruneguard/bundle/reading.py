@@ -1,0 +1,197 @@
+"""Reading a bundle: its manifest, the proof that its files are the listed ones, and the audits that it must have."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pruneguard.bundle.files import Identity, identity, listed, read_file, scan
+from pruneguard.bundle.formats import parse_manifest
+from pruneguard.bundle.manifest import (
+    DEFAULT_UNET,
+    FORMAT,
+    MANIFEST,
+    MODEL,
+    Manifest,
+    check_relative,
+    settings_digest,
+)
+from pruneguard.errors import AuditError, BundleError, ConfigError, LineageError, nearest
+from pruneguard.measurement import show_value
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What the file system said of each verified file while it was hashed.
+
+    A program cannot set the change time, so equal values mean that the file was not written since.
+    """
+
+    folder: Path
+    identities: dict[str, Identity]
+
+    def check(self) -> None:
+        """Raises LineageError naming the files that changed since they were verified."""
+        changed = []
+        for relative, before in self.identities.items():
+            try:
+                now = identity((self.folder / relative).lstat())
+            except OSError:
+                now = ()
+            if now != before:
+                changed.append(relative)
+        if changed:
+            raise LineageError(f"{self.folder}: changed while it was being loaded: {listed(changed)}; load it again")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk and its manifest.
+
+    `digest` is the SHA-256 of the manifest, which pins the whole bundle. `format` is the format of the file on disk.
+    """
+
+    path: Path
+    manifest: Manifest
+    digest: str
+    format: int = FORMAT
+
+    @classmethod
+    def open(cls, path: Path | str, *, digest: str | None = None) -> Bundle:
+        """Reads and checks the manifest, not yet the files.
+
+        `digest` is the expected SHA-256 of the manifest, 64 hexadecimal digits. Raises BundleError, LineageError for
+        another digest, and ConfigError for a `digest` that is no digest.
+        """
+        if digest is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
+            raise ConfigError(f"a digest has 64 hexadecimal digits, not {digest!r}; `pruneguard verify` prints it")
+        folder = Path(path).absolute()
+        if not folder.exists():
+            _recover(folder)
+        source = folder / MANIFEST
+        try:
+            data = source.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise BundleError(
+                f"{folder} is not a bundle: it has no {MANIFEST}; `pruneguard train` makes one"
+            ) from error
+        except OSError as error:
+            raise BundleError(f"{source} cannot be read ({error.strerror}); check its permissions") from error
+        found = hashlib.sha256(data).hexdigest()
+        if digest is not None and digest.lower() != found:
+            raise LineageError(f"{folder} has digest {found}, not the expected {digest}; get the right bundle")
+        manifest, version = parse_manifest(data, str(source))
+        return cls(folder, manifest, found, version)
+
+    def file(self, relative: str) -> Path:
+        """The path of a file of this bundle. Raises BundleError for a path that leads out, also through a link."""
+        path = self.path
+        for part in check_relative(relative, str(self.path)).split("/"):
+            path = path / part
+            if path.is_symlink():
+                raise LineageError(f"{path} is a symbolic link; a bundle holds plain files only")
+        return path
+
+    def verify(self) -> Seal:
+        """Hashes every file. Raises LineageError naming files that changed, are missing, not listed, or links."""
+        found, odd = scan(self.path)
+        records = self.manifest.files
+        changed, identities = [], {}
+        for relative in sorted(found & records.keys()):
+            try:
+                record, identities[relative] = read_file(self.path / relative)
+            except OSError as error:
+                raise LineageError(
+                    f"{self.path / relative} cannot be read ({error.strerror}); copy it again"
+                ) from error
+            if record != records[relative]:
+                changed.append(relative)
+        complaints = {
+            "changed": changed,
+            "links or special files": sorted(odd),
+            "missing": sorted(records.keys() - found),
+            "not in the manifest": sorted(found - records.keys()),
+        }
+        said = [f"{what}: {listed(names)}" for what, names in complaints.items() if names]
+        if said:
+            raise LineageError(f"{self.path}: {'; '.join(said)}. Restore the bundle or make it again")
+        return Seal(self.path, identities)
+
+    def require_subject(self, subject: str) -> None:
+        """Raises BundleError, with the command that makes it, for a model or an engine that is not here."""
+        subjects = self.manifest.subjects()
+        if subject in subjects:
+            return
+        if subject == MODEL:
+            raise BundleError(f"{self.path} holds no {MODEL}/; make it with `pruneguard train --out {self.path}`")
+        remake = f"`pruneguard export --onnx --bundle {self.path}`"
+        if self.format < FORMAT:
+            raise BundleError(f"{self.path} has format {self.format}, whose engines do not run any more; run {remake}")
+        engines = [name for name in subjects if name != MODEL]
+        if not engines:
+            raise BundleError(f"{self.path} holds no engine; make one with {remake}")
+        raise BundleError(f"{self.path} has no engine {subject!r}: {nearest(subject, engines)}")
+
+    def digests(self, subject: str) -> dict[str, str]:
+        """Path -> SHA-256 of all files of a subject: what an audit of it must name. Empty if it is not here."""
+        return subject_digests(self.manifest, subject)
+
+    def require_audits(
+        self, subject: str, concepts: Iterable[str] = (), *, limit: float = 1.0, unet: str = DEFAULT_UNET
+    ) -> None:
+        """Checks that each concept of the policy, and of `concepts`, has a passed audit of these files and settings.
+
+        `limit` is the largest target rate that the caller lets pass if the policy is laxer. Raises BundleError for a
+        subject that is not here, LineageError for an audit that is missing or does not hold, AuditError for a failure.
+        """
+        self.require_subject(subject)
+        manifest = self.manifest
+        for concept in dict.fromkeys([*manifest.policy.concepts, *concepts]):
+            self._require_audit(subject, concept, min(limit, manifest.policy.limit), unet)
+
+    def _require_audit(self, subject: str, concept: str, limit: float, unet: str) -> None:
+        manifest, where = self.manifest, f"{self.path}, {subject}: {concept!r}"
+        again = f"run `pruneguard audit --subject {subject} --bundle {self.path}`"
+        audit = manifest.audit(subject, concept, unet)
+        if audit is None:
+            if concept not in manifest.policy.concepts:
+                again = f"suppress it with `pruneguard train --concepts {concept}` and export that"
+            raise LineageError(f"{where} was never audited; {again}")
+        if not audit.passed or audit.drawn.value > limit:
+            rates = f"{show_value(audit.drawn.value, 'share')} drawn, limit {show_value(limit, 'share')}"
+            raise AuditError(
+                f"{where} failed its audit ({rates}); train it again with more --steps and export that: no option "
+                "serves it as it is"
+            )
+        files = manifest.files
+        same = all(path in files and files[path].sha256 == digest for path, digest in audit.digests.items())
+        if not same or not self.digests(subject).items() <= audit.digests.items():
+            raise LineageError(f"{where} was audited on other files than these; {again}")
+        if audit.settings != settings_digest(manifest, subject):
+            raise LineageError(f"{where} was audited with other settings than the bundle has now; {again}")
+
+
+def subject_digests(manifest: Manifest, subject: str) -> dict[str, str]:
+    """Path -> SHA-256 of the files of the model or of an engine."""
+    engine = manifest.engines.get(subject)
+    places = [MODEL] if subject == MODEL else engine.files if engine else []
+    return {
+        path: record.sha256
+        for path, record in manifest.files.items()
+        if any(path == place or path.startswith(f"{place}/") for place in places)
+    }
+
+
+def _recover(folder: Path) -> None:
+    """Puts back what a writer that died between two renames had moved aside, on systems that have such locks."""
+    try:
+        from pruneguard.staging import locked, recover, siblings
+    except ImportError:  # no fcntl here: no writer of ours ran on this system
+        return
+    if siblings(folder, "retired"):
+        with contextlib.suppress(OSError), locked(folder.parent):
+            recover(folder)
