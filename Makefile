@@ -5,13 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-slow lint bench clean
+
+# Two processes with one thread each are faster than one with two: the models are small.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 demo: $(READY)
 	$(BIN)/pruneguard demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY)
+	$(PYTEST) -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -25,6 +31,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.cold_start
 	$(BIN)/python -m benchmarks.erasers
 	$(BIN)/python -m benchmarks.resurgence
+	$(BIN)/python -m benchmarks.folding
 	$(BIN)/python -m benchmarks.plot
 	$(BIN)/python -m benchmarks.readme
 

@@ -1,13 +1,17 @@
-"""The command line: one module a command, loaded when it is called; errors become one line and an exit code."""
+"""The command line: one module for each command, loaded on call; an error becomes one line and an exit code."""
 
 from __future__ import annotations
 
 import errno
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 import click
 
@@ -30,10 +34,10 @@ _EXTRAS = {**dict.fromkeys(_TRAIN, "train"), "onnx": "export", "onnxscript": "ex
 
 
 class CommandGroup(click.Group):
-    """Imports a command's module only when that command is asked for, so that `--help` is instant."""
+    """Imports a command's module on the first use of that command, so that `--help` is instant."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands in the order in which people meet them."""
+        """All commands in the order of their first use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -61,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for an error, 2 for wrong usage, 130 when stopped."""
     try:
-        pruneguard.main(arguments, prog_name="pruneguard", standalone_mode=False)
+        with _terminated_as_interrupted():
+            pruneguard.main(arguments, prog_name="pruneguard", standalone_mode=False)
         return 0
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
@@ -73,6 +78,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("PRUNEGUARD_DEBUG"):
             traceback.print_exc()
         return _fail(_explain(error), 1)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does, so that every block that cleans up after itself gets to run."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _usage(error: click.ClickException) -> str:

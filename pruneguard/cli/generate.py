@@ -8,30 +8,32 @@ from typing import Any
 
 import click
 
-from pruneguard.cli.options import BUNDLE
+from pruneguard.cli.options import bundle_option
 from pruneguard.errors import ConfigError
 from pruneguard.staging import file_aside
 
 
-@click.command("generate")
+@click.command("generate", short_help="Draw one guarded picture.")
 @click.argument("prompt")
-@click.option("--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="The bundle.")
+@bundle_option
+@click.option("--engine", help="Name of an engine.  [default: the best that passed and runs here]")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("image.png"), show_default=True, help="The picture."
 )
-@click.option("--seed", type=click.IntRange(min=0), help="The picture's seed; random and printed when left out.")
-@click.option("--steps", type=click.IntRange(1, 100), help="Sampling steps; the bundle's own when left out.")
-@click.option("--guidance-scale", type=click.FloatRange(0, 30), help="CFG scale; the bundle's own when left out.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the picture.  [default: random, printed]")
+@click.option("--steps", type=click.IntRange(1, 100), help="Sampling steps.  [default: the bundle's]")
+@click.option("--guidance-scale", type=click.FloatRange(0, 30), help="CFG scale.  [default: the bundle's]")
 @click.option("--negative-prompt", default="", help="What the picture should not look like.")
-@click.option("--height", type=int, help="Pixels; the model's own when left out.")
-@click.option("--width", type=int, help="Pixels; the model's own when left out.")
+@click.option("--height", type=int, help="Pixels.  [default: the model's]")
+@click.option("--width", type=int, help="Pixels.  [default: the model's]")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine.")
-@click.option("--digest", metavar="SHA256", help="Draw only with this very bundle; `pruneguard verify` prints it.")
+@click.option("--digest", metavar="SHA256", help="Draw with this very bundle only.")
 @click.option("--allow-unaudited", is_flag=True, help="Draw with a bundle whose policy names no concept.")
-@click.option("--allow-unmeasured", is_flag=True, help="Draw in ways that no audit measured, such as few steps.")
+@click.option("--allow-unmeasured", is_flag=True, help="Draw in ways that no audit measured.")
 def command(
     prompt: str,
     bundle: Path,
+    engine: str | None,
     out: Path,
     seed: int | None,
     steps: int | None,
@@ -44,7 +46,7 @@ def command(
     allow_unaudited: bool,
     allow_unmeasured: bool,
 ) -> None:
-    """Draw PROMPT with the engines of a bundle, behind its guards."""
+    """Draw PROMPT with an engine of a bundle, behind its guards."""
     from rich.progress import Progress
 
     from pruneguard.runtime import GuardedSampler
@@ -52,6 +54,7 @@ def command(
     kind = _format(out)
     sampler = GuardedSampler.from_bundle(
         bundle,
+        engine=engine,
         threads=threads,
         digest=digest,
         allow_unaudited=allow_unaudited,
@@ -70,13 +73,13 @@ def command(
             on_step=lambda step, total, _timestep: progress.update(task, completed=step + 1, total=total),
         )
     _save(result.images[0], out, kind)
-    click.echo(f"{out}  seed {result.seeds[0]}")
+    click.echo(f"{out}  seed {result.seeds[0]}  engine {sampler.engine}")
     if result.truncated[0]:
         click.echo("note: the prompt is longer than the text encoder reads; its end was left out", err=True)
 
 
 def _format(out: Path) -> str:
-    """The picture format that a file's ending asks for; BadParameter for none, before anything is drawn."""
+    """The picture format of a file's ending. Raises BadParameter, before anything is drawn, for an unknown ending."""
     from PIL import Image
 
     Image.init()
@@ -87,7 +90,7 @@ def _format(out: Path) -> str:
 
 
 def _save(image: Any, out: Path, kind: str) -> None:
-    """Writes the picture whole, or leaves the one that was there before. Raises ConfigError."""
+    """Writes the whole picture, or leaves the earlier one. Raises ConfigError."""
     try:
         with file_aside(out) as aside:
             image.save(aside, format=kind)

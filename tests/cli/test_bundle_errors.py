@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruneguard.bundle import Audit, Stage, write_bundle
+from pruneguard.bundle import Policy, Stage, write_bundle
 from pruneguard.cli import run
 from pruneguard.evaluation.audit import AuditResult
 from tests.cli.checks import UNET, Fails, digests
+from tests.cli.conftest import ENGINES
 
 
 def _truncate(path: Path) -> None:
@@ -37,8 +38,10 @@ def _link(path: Path) -> None:
     path.symlink_to(moved)
 
 
+ENGINE = "engines/onnx-fp32"
+
 COMMANDS = {
-    "verify": ("verify", "{bundle}"),
+    "verify": ("verify", "--bundle", "{bundle}"),
     "generate": ("generate", "a red star", "--bundle", "{bundle}", "--out", "{bundle}.png", "--allow-unaudited"),
     "export": ("export", "--onnx", "--bundle", "{bundle}"),
     "audit": ("audit", "--bundle", "{bundle}", "--subject", "model"),
@@ -62,8 +65,8 @@ def test_a_whole_bundle_verifies_and_draws(bundle: Path, capfd: pytest.CaptureFi
     [
         (_truncate, UNET, f"changed: {UNET}"),
         (_flip, UNET, f"changed: {UNET}"),
-        (_flip, "onnx/unet/model.onnx", "changed: onnx/unet/model.onnx"),
-        (Path.unlink, "onnx/vae_decoder/model.onnx", "missing: onnx/vae_decoder/model.onnx"),
+        (_flip, f"{ENGINE}/unet/model.onnx", f"changed: {ENGINE}/unet/model.onnx"),
+        (Path.unlink, f"{ENGINE}/vae_decoder/model.onnx", f"missing: {ENGINE}/vae_decoder/model.onnx"),
         (_grow, UNET, "model/unet/extra.json"),
         (_link, UNET, f"links or special files: {UNET}"),
     ],
@@ -100,22 +103,22 @@ def test_a_manifest_that_is_broken_is_refused(
 
 def test_a_concept_without_its_audit_is_refused_whatever_the_consent(fails: Fails, bundle: Path) -> None:
     with write_bundle(bundle, base=bundle) as draft:
-        draft.update(policy={"concepts": ["hatching"]})
+        draft.update(policy=Policy(["hatching"]))
     for command in ("verify", "generate"):
         said = fails(*_command(command, bundle))
-        remedy = "run `pruneguard audit --subject onnx` on this bundle"
-        assert said == f"{bundle}/onnx: 'hatching' was never audited; {remedy} [lineage_broken]"
+        assert f"{bundle}, onnx-fp32: 'hatching' was never audited" in said
+        assert f"run `pruneguard audit --subject onnx-fp32 --bundle {bundle}`" in said
+        assert said.endswith("[lineage_broken]")
 
 
 def test_an_engine_that_failed_its_audit_is_refused_whatever_the_consent(fails: Fails, bundle: Path) -> None:
     with write_bundle(bundle, base=bundle) as draft:
-        draft.update(policy={"concepts": ["mosaic"]})
-        draft.add_audit(Audit("mosaic", "onnx", 0.375, 0.05, False, {}, 8, draft.weights("onnx")))
+        draft.update(policy=Policy(["mosaic"]))
+        ENGINES["add_audit"](draft, "mosaic", rate=0.375)
     for command in ("verify", "generate"):
-        assert fails(*_command(command, bundle)) == (
-            f"{bundle}/onnx: 'mosaic' failed its audit (37.5% drawn, limit 5.0%); train it again with more --steps and"
-            " export that; no option serves it as it is [lineage_broken]"
-        )
+        said = fails(*_command(command, bundle))
+        assert f"{bundle}, onnx-fp32: 'mosaic' failed its audit (37.5% drawn, limit 5.0%); train it again" in said
+        assert said.endswith("[audit_failed]")
 
 
 @pytest.mark.parametrize("recorded", [True, False])
@@ -146,14 +149,15 @@ def test_a_bundle_that_nothing_was_audited_of_is_drawn_with_on_consent_only(
 
 def test_a_bundle_without_engines_says_how_to_get_them(fails: Fails, bundle: Path) -> None:
     with write_bundle(bundle, base=bundle) as draft:
-        shutil.rmtree(draft.folder / "onnx")
+        shutil.rmtree(draft.folder / ENGINE)
+        draft.update(engines={})
     said = fails(*_command("generate", bundle))
-    assert said.startswith(f"{bundle} holds nothing under onnx/; run `pruneguard export --onnx` for it first")
+    assert said.startswith(f"{bundle} holds no engine; make one with `pruneguard export --onnx --bundle {bundle}`")
 
 
 @pytest.mark.parametrize("command", ["verify", "generate"])
 def test_a_digest_pins_the_bundle(fails: Fails, bundle: Path, capfd: pytest.CaptureFixture[str], command: str) -> None:
-    assert run(["verify", str(bundle)]) == 0
+    assert run(["verify", "--bundle", str(bundle)]) == 0
     digest = hashlib.sha256((bundle / "bundle.json").read_bytes()).hexdigest()
     assert f"digest {digest}" in capfd.readouterr().out.splitlines()
     for same in (digest, digest.upper()):
@@ -168,7 +172,7 @@ def test_verify_shows_what_a_manifest_says_and_obeys_none_of_it(
 ) -> None:
     with write_bundle(bundle, base=bundle) as draft:
         draft.add_stage(Stage("[/red]\x1b[2J", settings={"[bold]": "[link=x]here[/link]"}))
-    assert run(["verify", str(bundle)]) == 0
+    assert run(["verify", "--bundle", str(bundle)]) == 0
     shown = capfd.readouterr().out
     assert "[/red]" in shown and "[bold]=[link=x]here" in shown
     assert "\x1b[2J" not in shown

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from pruneguard.cli import run
+from tests.cli.conftest import ENGINES
 
 SHORT = """
 [data]
@@ -18,7 +19,7 @@ batches = 1
 [training]
 steps = 4
 batch_size = 4
-every = 2
+schedule = {every = 2}
 [training.erasure]
 batch_size = 4
 images = 4
@@ -41,11 +42,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_bundle_tells_its_lineage(bundle: Path) -> None:
     manifest = json.loads((bundle / "bundle.json").read_text())
-    assert [stage["name"] for stage in manifest["stages"]] == ["prune", "train", "export"]
+    assert [stage["name"] for stage in manifest["stages"]] == ["prune", "train", "export onnx-fp32"]
     assert manifest["policy"] == {"concepts": ["nudity"], "limit": 1.0}
     assert {(audit["concept"], audit["subject"]) for audit in manifest["audits"]} == {
         ("nudity", "model"),
-        ("nudity", "onnx"),
+        ("nudity", "onnx-fp32"),
     }
     assert 0.57 < manifest["macs"]["ratio"] <= 0.58
 
@@ -70,10 +71,10 @@ def test_generate_refuses_minors_whatever_the_policy(
 
 
 def test_verify_and_audit_run_on_their_own(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["verify", str(bundle)]) == 0
+    assert run(["verify", "--bundle", str(bundle)]) == 0
     assert run(["audit", "--bundle", str(bundle)]) == 0
     assert "not recorded" not in capsys.readouterr().out
-    assert run(["verify", str(bundle)]) == 0
+    assert run(["verify", "--bundle", str(bundle)]) == 0
 
 
 def test_an_audit_of_fewer_pictures_is_shown_and_not_recorded(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,17 +88,18 @@ def test_an_audit_of_fewer_pictures_is_shown_and_not_recorded(bundle: Path, caps
 def test_a_policy_without_a_passed_audit_is_not_served(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pruneguard.bundle import Audit, write_bundle
+    from pruneguard.bundle import write_bundle
 
     copy = tmp_path / "failed"
     with write_bundle(copy, base=bundle) as draft:
-        digests = draft.weights("onnx")
-        draft.add_audit(Audit("nudity", "onnx", 0.4, 0.05, False, {}, 10, digests))
+        ENGINES["add_audit"](draft, "nudity", rate=0.4)
     assert run(["generate", "a red star", "--bundle", str(copy), "--out", str(tmp_path / "no.png")]) == 1
     assert "failed its audit" in capsys.readouterr().err
 
 
 def test_parity_is_reported_in_the_bundle(bundle: Path) -> None:
-    report = json.loads((bundle / "reports/parity.json").read_text())
-    assert min(report["images"]["psnr_db"]) >= 40
-    assert set(report["components"]) == {"text_encoder", "unet", "vae_decoder"}
+    report = json.loads((bundle / "reports/parity-onnx-fp32.json").read_text())
+    values = {entry["name"]: entry["value"] for entry in report}
+    assert values["parity/images/psnr"] >= 40
+    assert {name.split("/")[1] for name in values} == {"text_encoder", "unet", "vae_decoder", "images"}
+    assert json.loads((bundle / "bundle.json").read_text())["engines"]["onnx-fp32"]["parity"] == report
