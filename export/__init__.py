@@ -1,4 +1,4 @@
-"""Exported engines: a pipeline's components as ONNX graphs, measured against their source before they are kept."""
+"""Export: a pipeline's components as ONNX graphs, which are kept only if they agree with their source."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if __name__ != "pruneguard.export":
 if TYPE_CHECKING:
     from .agreement import Agreement, ParityLimits
     from .layout import sampler_settings
-    from .onnx import ExportRecord, Progress, export_onnx, write_onnx
-    from .parity import ParityReport, ParitySettings, check_parity
+    from .onnx import ExportRecord, export_onnx, write_onnx
+    from .parity import ParityReport, ParitySettings, Progress, check_parity
 
 __all__ = [
     "Agreement",
@@ -27,14 +27,14 @@ __all__ = [
     "write_onnx",
 ]
 
-# Resolved on first use, so that importing the package loads neither torch nor onnx.
+# Names are resolved on first use, so that importing the package loads neither torch nor onnx.
 _HOMES = {
     "Agreement": "agreement",
     "ExportRecord": "onnx",
     "ParityLimits": "agreement",
     "ParityReport": "parity",
     "ParitySettings": "parity",
-    "Progress": "onnx",
+    "Progress": "parity",
     "check_parity": "parity",
     "export_onnx": "onnx",
     "sampler_settings": "layout",

@@ -1,4 +1,4 @@
-"""How far a candidate's output is from its reference's, and how far it may be."""
+"""The difference between a candidate's output and its reference's, and its limits."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PSNR_CEILING = 100.0
 
 @dataclass(frozen=True, kw_only=True)
 class ParityLimits:
-    """What an engine in float32 may differ by. Real differences are about 1e-6: only the order of summation changes.
+    """The largest differences allowed to an engine in float32; correct engines differ by about 1e-6.
 
-    max_abs: largest |difference|, as a share of the reference's largest magnitude where that exceeds 1
+    max_abs: largest |difference|, relative to the reference's largest magnitude if that exceeds 1
     relative_l2: |difference|_2 / |reference|_2
     cosine: smallest cosine between the two, flattened
     psnr_db: smallest PSNR between the images of one seed, after the whole sampling
@@ -41,7 +41,10 @@ class ParityLimits:
 
 @dataclass(frozen=True)
 class Agreement:
-    """One output of one component on one input: reference against candidate. `finite` is false if either is not."""
+    """One output of one component on one input, reference against candidate.
+
+    `finite` is false if a value of either is not finite, or if their shapes differ.
+    """
 
     component: str
     output: str
@@ -53,7 +56,7 @@ class Agreement:
     cosine: float
 
     def complaint(self, limits: ParityLimits) -> str | None:
-        """What is out of the limits, in one line; None if nothing is."""
+        """The first limit that is exceeded, in one line; None if all hold."""
         where = f"{self.component} {self.output} ({self.case})"
         if not self.finite:
             return f"{where}: values that are not finite"
@@ -67,7 +70,7 @@ class Agreement:
 
 
 def measure(component: str, output: str, case: str, reference: NDArray[Any], candidate: NDArray[Any]) -> Agreement:
-    """Compares two arrays of one shape in float64. Shapes that differ, and empty arrays, count as not finite."""
+    """Compares two arrays of one shape in float64. Different shapes and empty arrays count as not finite."""
     comparable = reference.shape == candidate.shape and reference.size > 0
     if not comparable or not (np.isfinite(reference).all() and np.isfinite(candidate).all()):
         return Agreement(component, output, case, False, 0.0, 0.0, 0.0, 0.0)
@@ -82,6 +85,6 @@ def measure(component: str, output: str, case: str, reference: NDArray[Any], can
 
 
 def psnr(reference: NDArray[np.uint8], candidate: NDArray[np.uint8]) -> float:
-    """PSNR in dB of two 8-bit images, 20 log10(255) - 10 log10(MSE); 100 for equal ones, which have no finite PSNR."""
+    """PSNR in dB of two 8-bit images, 20 log10(255) - 10 log10(MSE), at most 100, which stands for equal images."""
     error = float(np.mean((reference.astype(np.float64) - candidate.astype(np.float64)) ** 2))
     return PSNR_CEILING if error == 0.0 else min(PSNR_CEILING, 20 * math.log10(255) - 10 * math.log10(error))

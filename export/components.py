@@ -1,4 +1,4 @@
-"""What each engine takes and gives, as data, in the names of optimum's ONNX pipelines."""
+"""The inputs and outputs of each engine, as data, in the names of optimum's ONNX pipelines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_LEVELS = 4
 
 @dataclass(frozen=True)
 class Port:
-    """A named input or output: its dimensions (a string is a free one) and its element type."""
+    """A named input or output: its dimensions (a string names a free one) and its element type."""
 
     name: str
     dims: tuple[Dim, ...]
@@ -29,12 +29,13 @@ class Port:
 
     @property
     def dynamic(self) -> dict[int, str]:
+        """The names of the free dimensions by their index."""
         return {index: dim for index, dim in enumerate(self.dims) if isinstance(dim, str)}
 
 
 @dataclass(frozen=True)
 class Component:
-    """One engine to be: its inputs and outputs, and the module, called with the inputs in order, that computes it."""
+    """One engine to export: its inputs and outputs, and the module that computes it from the inputs in order."""
 
     name: str
     inputs: tuple[Port, ...]
@@ -44,6 +45,7 @@ class Component:
 
     @property
     def parameter_bytes(self) -> int:
+        """The size of its weights and buffers."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.module.state_dict().values())
 
 
@@ -60,7 +62,7 @@ class TextStates(nn.Module):
 
 
 class Prediction(nn.Module):
-    """sample (B, C, h, w), timestep (), encoder_hidden_states (B, L, D) -> out_sample (B, C, h, w)."""
+    """sample (B, C, h, w), timestep (B,), encoder_hidden_states (B, L, D) -> out_sample (B, C, h, w)."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
@@ -85,7 +87,7 @@ def components_of(pipeline: Pipeline) -> tuple[Component, ...]:
     """The text encoder, UNet and VAE decoder of a pipeline.
 
     Raises ExportError for a component that is not on the CPU in float32, or holds a weight that is not finite, and for
-    a UNet of more than four levels: it would halve latents in multiples of 8 to odd sizes, which its skips cannot join.
+    a UNet of more than four levels, which would halve latents in multiples of 8 to odd sizes.
     """
     if (levels := len(pipeline.unet.config.block_out_channels)) > MAX_LEVELS:
         raise ExportError(
@@ -97,8 +99,8 @@ def components_of(pipeline: Pipeline) -> tuple[Component, ...]:
 
 
 def _text_encoder(pipeline: Pipeline) -> Component:
-    # The number of tokens is fixed: prompts are always padded to it, and an engine that takes any other number would
-    # run past the position embeddings or disagree with the model without a word.
+    # The number of tokens is fixed: prompts are always padded to it. An engine that takes any other number would run
+    # past the position embeddings, or silently disagree with the model.
     tokens, width = pipeline.text_tokens, int(pipeline.text_encoder.config.hidden_size)
     vocabulary = int(pipeline.text_encoder.config.vocab_size)
     return Component(
@@ -118,17 +120,18 @@ def _unet(pipeline: Pipeline) -> Component:
         "unet",
         (
             Port("sample", latents),
-            Port("timestep", (), "int64"),
+            # One float for each row: rows of one batch may stand at different, also fractional, timesteps.
+            Port("timestep", ("batch_size",)),
             Port("encoder_hidden_states", ("batch_size", tokens, width)),
         ),
         (Port("out_sample", ("batch_size", int(config.out_channels), "height", "width")),),
         Prediction(pipeline.unet),
-        lambda: (*_example_latents(channels), torch.tensor(1), torch.zeros(2, tokens, width)),
+        lambda: (*_example_latents(channels), torch.ones(2), torch.zeros(2, tokens, width)),
     )
 
 
 def _vae_decoder(pipeline: Pipeline) -> Component:
-    config, scale = pipeline.vae.config, 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
+    config, scale = pipeline.vae.config, pipeline.vae_scale
     channels = int(config.latent_channels)
     return Component(
         "vae_decoder",
@@ -145,7 +148,7 @@ def _vae_decoder(pipeline: Pipeline) -> Component:
 
 
 def _example_latents(channels: int) -> tuple[Tensor]:
-    # No size is 1 at any level, nor are height and width equal: the tracer would take either for a constant.
+    # No size is 1 at any level, and height and width differ: the tracer would take such sizes for constants.
     return (torch.zeros(2, channels, 16, 24),)
 
 

@@ -23,8 +23,8 @@ SINGLE_FILE_BYTES = 2_000_000_000  # protobuf's limit is 2 GiB with the graph; b
 def check_opset(opset: int) -> int:
     """Raises ExportError outside 20..23.
 
-    The exporter saves an invalid model at 17 without a word, 18 and 19 lack the Gelu operator, and no opset above 23
-    has been tested with every engine.
+    At 17 the exporter silently saves an invalid model, 18 and 19 lack the Gelu operator, and no opset above 23 has been
+    tested with every engine.
     """
     if opset not in OPSETS:
         raise ExportError(f"opset {opset} is not supported; choose one of {', '.join(map(str, OPSETS))} (default 20)")
@@ -35,7 +35,7 @@ def write_graph(component: Component, path: Path, *, opset: int = 20) -> int:
     """Writes `component` as an ONNX file at `path` and checks it; returns its number of nodes.
 
     Weights beyond 2 GB go to `model.onnx.data` beside it. The same weights give the same bytes on any machine.
-    Raises ExportError for a graph that cannot be made, or that ONNX's checker refuses.
+    Raises ExportError for a graph that cannot be traced, or that ONNX's checker refuses.
     """
     check_opset(opset)
     onnx = _require_onnx()
@@ -71,10 +71,10 @@ def _trace(component: Component, opset: int) -> Any:
 
 
 def _tidy(model: Any, component: Component) -> None:
-    """Takes out the traces of the machine that exported, and names the outputs' dimensions as declared.
+    """Removes traces of the exporting machine, and names the outputs' dimensions as declared.
 
-    The exporter notes stack traces with file paths on each node, and writes an output's height as a formula of the
-    input's that is only true for the sizes allowed.
+    The exporter writes stack traces with file paths on each node, and gives an output's height as a formula of the
+    input's that holds only for the allowed sizes.
     """
     import onnx_ir as ir
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
@@ -90,7 +90,7 @@ def _tidy(model: Any, component: Component) -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """The exporter warns of its own deprecated calls and of operators of packages that are not installed."""
+    """Silences the exporter's warnings about its own deprecated calls and about packages that are not installed."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -104,7 +104,7 @@ def _quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_collector() -> Iterator[None]:
-    """Tracing makes millions of objects that live to its end; looking for cycles among them takes a fifth of it."""
+    """Stops the garbage collector, which would spend a fifth of the tracing on millions of objects in use."""
     enabled = gc.isenabled()
     gc.disable()
     try:

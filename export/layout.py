@@ -1,4 +1,4 @@
-"""The files around the graphs: configurations, tokenizer and scheduler, as optimum's ONNX pipelines lay them out."""
+"""The files beside the graphs: configurations, tokenizer and scheduler, in the layout of optimum's ONNX pipelines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pruneguard.errors import ExportError
 from pruneguard.runtime.engines import torch_engine
+from pruneguard.runtime.sampling.settings import SamplerSettings
+from pruneguard.runtime.sampling.solver import SOLVERS
 
 if TYPE_CHECKING:
     from pruneguard.models import Pipeline
@@ -17,30 +19,34 @@ GRAPH = "model.onnx"
 _ORT = "optimum.onnxruntime.modeling_diffusion"
 
 
-def sampler_settings(pipeline: Pipeline) -> dict[str, Any]:
-    """How engines of this pipeline are sampled by default: what a bundle's manifest keeps under `sampler`.
+def sampler_settings(pipeline: Pipeline, scheduler: str | None = None) -> dict[str, Any]:
+    """How engines of this pipeline are sampled by default, as a bundle's manifest keeps it under `sampler`.
 
-    Raises ConfigError for a scheduler that is not PNDM's kin.
+    `scheduler` names a solver that takes the place of the pipeline's own scheduler at the same noise levels. Raises
+    ConfigError for a scheduler whose class no solver computes.
     """
-    return dataclasses.asdict(torch_engine.sampler_settings(pipeline))
+    return dataclasses.asdict(torch_engine.sampler_settings(pipeline, scheduler))
 
 
-def write_layout(pipeline: Pipeline, folder: Path) -> None:
+def write_layout(pipeline: Pipeline, folder: Path, sampler: SamplerSettings | None = None) -> None:
     """Writes everything but the graphs, so that ORTStableDiffusionPipeline.from_pretrained(folder) opens it.
 
-    Raises ExportError for a tokenizer without a `tokenizer.json`, which the runtime could not read.
+    `sampler` has the scheduler to write, by default the pipeline's own. Raises ExportError for a tokenizer without a
+    `tokenizer.json`, which the runtime could not read, and ConfigError as `sampler_settings`.
     """
+    sampler = sampler or torch_engine.sampler_settings(pipeline)
+    scheduler_class = SOLVERS.find(sampler.solver).settings.scheduler_class
     _write_json(folder / "text_encoder" / "config.json", pipeline.text_encoder.config.to_dict())
     _write_json(folder / "unet" / "config.json", pipeline.unet.config)
     _write_json(folder / "vae_decoder" / "config.json", pipeline.vae.config)
-    scheduler = plain_config(pipeline.scheduler.config) | {"_class_name": type(pipeline.scheduler).__name__}
+    scheduler = {**sampler.scheduler, "_class_name": scheduler_class}
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
-    _write_json(folder / "model_index.json", _model_index(pipeline))
+    _write_json(folder / "model_index.json", _model_index(scheduler_class))
     _write_tokenizer(pipeline.tokenizer, folder / "tokenizer")
 
 
 def plain_config(config: Any) -> dict[str, Any]:
-    """A configuration as JSON values, without the path that it was read from."""
+    """A configuration as JSON values, without the path from which it was read."""
     named = {key: value for key, value in dict(config).items() if key != "_name_or_path"}
     plain: dict[str, Any] = json.loads(json.dumps(named, default=_plain))
     return plain
@@ -50,7 +56,7 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def _model_index(pipeline: Pipeline) -> dict[str, Any]:
+def _model_index(scheduler_class: str) -> dict[str, Any]:
     import diffusers
 
     return {
@@ -60,7 +66,7 @@ def _model_index(pipeline: Pipeline) -> dict[str, Any]:
         "image_encoder": [None, None],
         "requires_safety_checker": False,
         "safety_checker": [None, None],
-        "scheduler": ["diffusers", type(pipeline.scheduler).__name__],
+        "scheduler": ["diffusers", scheduler_class],
         "text_encoder": [_ORT, "ORTTextEncoder"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": [_ORT, "ORTUnet"],

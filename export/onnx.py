@@ -1,39 +1,44 @@
-"""A pipeline's engines as ONNX: written aside, measured against their source, and only then put in place."""
+"""A pipeline's engines as ONNX: written to a staging folder, compared with their source, and then put in place."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pruneguard.errors import ExportError
+from pruneguard.errors import ExportError, PruneguardError
+from pruneguard.measurement import Measurement
+from pruneguard.runtime.engines.onnx_engine import onnx_components
+from pruneguard.runtime.engines.torch_engine import sampler_settings, torch_components
+from pruneguard.runtime.sampling.settings import SamplerSettings
+from pruneguard.settings import plain
 from pruneguard.staging import NO_SPACE, locked, open_staging, swap_in, sync_tree
 from pruneguard.versions import versions
 
 from .components import components_of
 from .graph import check_opset, write_graph
 from .layout import GRAPH, write_layout
-from .parity import ParitySettings, check_parity
+from .parity import ParityReport, ParitySettings, Progress, check_parity
 
 if TYPE_CHECKING:
     from pruneguard.models import Pipeline
+    from pruneguard.runtime.engines.engine import Components
 
-Progress = Callable[[str, int, int], None]
 PACKAGES = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRecord:
-    """What an export wrote and measured; all of it is JSON by `to_dict`.
+    """What an export wrote and measured; `to_dict` gives it as JSON values.
 
     files: path inside the folder -> size in bytes
     seconds, nodes: component -> wall time of its export, nodes of its graph; seconds also has "parity"
+    parity: the report with every case; `measurements` has its worst values
     """
 
     opset: int
@@ -41,10 +46,13 @@ class ExportRecord:
     seconds: dict[str, float]
     nodes: dict[str, int]
     parity: dict[str, Any]
+    measurements: tuple[Measurement, ...]
     versions: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """All of it as JSON values."""
+        values: dict[str, Any] = plain(self)
+        return values
 
 
 def export_onnx(
@@ -52,18 +60,27 @@ def export_onnx(
     folder: Path,
     *,
     opset: int = 20,
+    sampler: SamplerSettings | None = None,
     prompts: Sequence[str] | None = None,
     parity: ParitySettings | None = None,
     on_progress: Progress | None = None,
 ) -> ExportRecord:
     """Writes `folder` in the layout of optimum's ONNX pipelines, and keeps it only if it agrees with `pipeline`.
 
-    As `write_onnx`, and an earlier export at `folder` is replaced in one step; after an error, or a killed process,
-    what was there is still there. Raises ExportError.
+    Works as `write_onnx`. An earlier export at `folder` is replaced in one step; after an error or a killed process it
+    is still there. Raises ExportError and ConfigError.
     """
     target = Path(folder).absolute()
     with _staged(target) as staging:
-        return write_onnx(pipeline, staging, opset=opset, prompts=prompts, parity=parity, on_progress=on_progress)
+        return write_onnx(
+            pipeline,
+            staging,
+            opset=opset,
+            sampler=sampler,
+            prompts=prompts,
+            parity=parity,
+            on_progress=on_progress,
+        )
 
 
 def write_onnx(
@@ -71,50 +88,75 @@ def write_onnx(
     folder: Path,
     *,
     opset: int = 20,
+    sampler: SamplerSettings | None = None,
     prompts: Sequence[str] | None = None,
     parity: ParitySettings | None = None,
     on_progress: Progress | None = None,
 ) -> ExportRecord:
-    """Writes the engines straight into an empty `folder`, for a caller that stages its own: a bundle's draft.
+    """Writes the engines into an empty `folder`, for a caller that stages it itself, such as a bundle's draft.
 
-    `prompts` are ones that the model knows, for the parity check. `on_progress(stage, done, total)` is called as each
-    stage begins and once at the end. Raises ExportError, which leaves half an export behind.
+    `sampler` is how the engines are sampled, by default by the pipeline's own scheduler. `prompts` are texts that the
+    model knows, for the parity check. `on_progress(stage, done, total)` is called as each stage begins (the components,
+    "parity", "images", "done") and, within parity, after every UNet call and case.
+    Raises ConfigError for a scheduler that no solver computes, and ExportError, which leaves half an export behind.
     """
     check_opset(opset)
+    settings = parity or ParitySettings()
+    sampler = sampler or sampler_settings(pipeline)
     components = components_of(pipeline)
-    stages = [*(component.name for component in components), "parity", "images", "done"]
+    total = len(components) + settings.count_units(sampler)
     seconds: dict[str, float] = {}
     nodes: dict[str, int] = {}
 
-    def begin(stage: str) -> None:
+    def report(stage: str, done: int) -> None:
         if on_progress is not None:
-            on_progress(stage, stages.index(stage), len(stages) - 1)
+            on_progress(stage, done, total)
 
-    write_layout(pipeline, folder)
-    for component in components:
-        begin(component.name)
+    write_layout(pipeline, folder, sampler)
+    for number, component in enumerate(components):
+        report(component.name, number)
         started = time.perf_counter()
         nodes[component.name] = write_graph(component, folder / component.name / GRAPH, opset=opset)
         seconds[component.name] = time.perf_counter() - started
-    begin("parity")
+    report("parity", len(components))
     started = time.perf_counter()
-    report = check_parity(pipeline, folder, prompts=prompts, settings=parity, on_images=lambda: begin("images"))
+    checked = check_parity(
+        torch_components(pipeline, sampler=sampler),
+        _written(folder, sampler),
+        prompts=prompts,
+        settings=settings,
+        on_progress=lambda stage, done, _: report(stage, len(components) + done),
+    )
     seconds["parity"] = time.perf_counter() - started
-    files = {str(path.relative_to(folder)): path.stat().st_size for path in _files(folder)}
-    begin("done")
+    report("done", total)
+    return _record(folder, opset, seconds, nodes, checked)
+
+
+def _written(folder: Path, sampler: SamplerSettings) -> Components:
+    """The engines that were just written. Raises ExportError."""
+    try:
+        return onnx_components(folder, sampler=sampler)
+    except PruneguardError as error:
+        raise ExportError(f"the exported engines: {error}") from error
+
+
+def _record(
+    folder: Path, opset: int, seconds: dict[str, float], nodes: dict[str, int], parity: ParityReport
+) -> ExportRecord:
     return ExportRecord(
         opset=opset,
-        files=files,
+        files={str(path.relative_to(folder)): path.stat().st_size for path in _files(folder)},
         seconds={name: round(value, 3) for name, value in seconds.items()},
         nodes=nodes,
-        parity=report.to_dict(),
+        parity=parity.to_dict(),
+        measurements=parity.measurements(),
         versions=versions(PACKAGES),
     )
 
 
 @contextmanager
 def _staged(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that takes its place when the block ends well, and is removed when it does not."""
+    """Yields a folder beside `target`, which replaces it on success and is removed otherwise."""
     with _explained(target):
         _check_replaceable(target)
         staging, descriptor = open_staging(target)
@@ -131,7 +173,7 @@ def _staged(target: Path) -> Iterator[Path]:
 
 
 def _check_replaceable(target: Path) -> None:
-    """Only an earlier export or an empty folder is ever replaced."""
+    """Raises ExportError unless `target` is absent, empty or an earlier export."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise ExportError(f"{target} is a file or a link; choose another folder")
     if target.is_dir() and any(target.iterdir()) and not (target / "unet" / GRAPH).is_file():

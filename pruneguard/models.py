@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 from pruneguard.errors import ConfigError, ModelError
 from pruneguard.pruning.plan import PruningPlan
 from pruneguard.pruning.surgery import apply_plan
+from pruneguard.runtime.sampling.settings import vae_scale
 from pruneguard.runtime.sampling.tokens import text_length
 from pruneguard.weights import check_weights, read_json
 
@@ -112,7 +113,7 @@ class Pipeline:
     @property
     def vae_scale(self) -> int:
         """Pixels along one side of a latent."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+        return vae_scale(self.vae.config.block_out_channels)
 
     @property
     def prediction_type(self) -> str:
@@ -251,7 +252,8 @@ def _component_classes(folder: Path) -> dict[str, str]:
         entry = index.get(name)
         found = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
         if found not in known:
-            raise ModelError(f"{folder / 'model_index.json'}: {name} is {found}; supported: {', '.join(known[:2])}")
+            choice = "any scheduler class of diffusers" if name == "scheduler" else ", ".join(known)
+            raise ModelError(f"{folder / 'model_index.json'}: {name} is {found}; supported: {choice}")
         if not (folder / name).is_dir():
             raise ModelError(f"{folder / name}: missing; give a whole diffusers folder, or download the model again")
         classes[name] = str(found)

@@ -7,20 +7,25 @@ if __name__ != "pruneguard.runtime":
 
 from pruneguard.text.minors import mentions_minors
 
-from .engines.engine import Components, Engine, EngineError, SamplerSettings
+from .engines.engine import Components, Engine, EngineError
 from .engines.onnx_engine import OnnxEngine, onnx_components
 from .engines.torch_engine import TorchEngine, sampler_settings, torch_components
 from .guarded import GuardedSampler, Result
 from .guards.guard import ConceptTermsGuard, Guard, GuardRefusal, MinorsGuard, Verdict, run_guards
+from .sampling.coding import decode_latents, encode_prompts
+from .sampling.denoising import Denoising, Row
 from .sampling.noise import draw_noise
-from .sampling.pndm import PndmState, Schedule, make_schedule, pndm_step
-from .sampling.sampler import decode_latents, denoise, draw, draw_latents, encode_prompts
+from .sampling.sampler import denoise, draw, draw_latents
+from .sampling.settings import SamplerSettings
+from .sampling.solver import SOLVERS, Solver
 from .sampling.tokens import ClipTokenizer, Tokens
 
 __all__ = [
+    "SOLVERS",
     "ClipTokenizer",
     "Components",
     "ConceptTermsGuard",
+    "Denoising",
     "Engine",
     "EngineError",
     "Guard",
@@ -28,10 +33,10 @@ __all__ = [
     "GuardedSampler",
     "MinorsGuard",
     "OnnxEngine",
-    "PndmState",
     "Result",
+    "Row",
     "SamplerSettings",
-    "Schedule",
+    "Solver",
     "Tokens",
     "TorchEngine",
     "Verdict",
@@ -41,10 +46,8 @@ __all__ = [
     "draw_latents",
     "draw_noise",
     "encode_prompts",
-    "make_schedule",
     "mentions_minors",
     "onnx_components",
-    "pndm_step",
     "run_guards",
     "sampler_settings",
     "torch_components",

@@ -1,38 +1,31 @@
-"""The sampler that people embed: a verified bundle behind guards."""
+"""The sampler to embed: the engines of a verified bundle behind guards."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pruneguard.bundle import Bundle
-from pruneguard.errors import ConfigError, LineageError, RequestError
+from pruneguard.errors import ConfigError, GuardFailure, LineageError, PruneguardError, RequestError
 
-from .engines.engine import Components
+from .engines.engine import Components, EngineError
 from .engines.onnx_engine import onnx_components
-from .guards.guard import Guard, MinorsGuard, Verdict, check_images, check_prompts
-from .sampling.request import MAX_BATCH, MAX_SEED, Guidance, Request, make_request
-from .sampling.sampler import IsCancelled, OnStep, decode_latents, latent_batches
+from .guards.guard import Guard, GuardRefusal, MinorsGuard, Verdict, check_image, check_prompt
+from .outcomes import Drawn, Outcome, outcome_of
+from .sampling.request import MAX_BATCH, Guidance, Request, make_request, spread_seeds
+from .sampling.sampler import IsCancelled, OnStep, draw_each, stop_if
 
 if TYPE_CHECKING:
     import PIL.Image
 
-
-MAX_GUIDANCE_RATIO = 2  # to the sampler's own scale, at which audits draw
+MAX_GUIDANCE_RATIO = 2  # largest guidance scale as a multiple of the sampler's own, at which audits draw
 
 
 @dataclass(frozen=True)
 class Result:
-    """Images with all that made them; the tuples have one entry for each image.
-
-    `verdicts` holds what each guard said of the prompt, then of the image. `truncated` counts the prompt's tokens that
-    did not fit into the text encoder: what they asked for was not drawn.
-    """
+    """The images of a request that was drawn as a whole; each tuple has one entry for each image, as in `Drawn`."""
 
     images: tuple[PIL.Image.Image, ...]
     seeds: tuple[int, ...]
@@ -41,15 +34,14 @@ class Result:
 
 
 class GuardedSampler:
-    """Draws what its guards allow. It keeps no state of a request: threads may share one sampler.
+    """Draws images that its guards allow. It keeps no state of a request, so threads may share one sampler.
 
-    `guards` come after MinorsGuard, which is always on. Audits are `from_bundle`'s concern: whoever gives `components`
-    vouches for them. `batch_size` is the images drawn together.
+    MinorsGuard is always on, before `guards`. Only `from_bundle` checks audits; whoever gives `components` answers for
+    them. `batch_size` images are drawn together.
 
-    What audits do not measure is off, for it can lead back to what was suppressed: fewer steps than the sampler's own,
-    guidance beyond twice its own, and negative prompts. `allow_unmeasured` is the consent to draw so all the same;
-    negative prompts are not checked by guards, but where the guidance scale is below 1 and they say what to draw.
-    Raises ConfigError for a wrong `batch_size`.
+    Refused unless `allow_unmeasured`, because no audit measured it: fewer steps than the sampler's own, guidance above
+    2 times its own, and negative prompts. Guards check a negative prompt only where the guidance scale is below 1,
+    since only there it says what to draw. Raises ConfigError for a wrong `batch_size`.
     """
 
     def __init__(
@@ -77,19 +69,19 @@ class GuardedSampler:
         allow_unaudited: bool = False,
         threads: int | None = None,
         guards: Sequence[Guard] = (),
-        providers: Sequence[str] = ("CPUExecutionProvider",),
+        provider: str = "cpu",
         digest: str | None = None,
         batch_size: int = 4,
         allow_unmeasured: bool = False,
     ) -> GuardedSampler:
         """Opens a bundle, verifies every file, requires its audits, and loads its ONNX engines.
 
-        `policy` names concepts whose suppression the caller requires beside those of the bundle's own policy. Where
-        neither names one nothing was audited, and `allow_unaudited` is the consent to serve that; it excuses no audit
-        that is asked for. `limit` is the largest share of pictures in which an audit may have seen a concept, where the
-        bundle's own is laxer. `allow_unmeasured` is the class's, and given where nothing is suppressed. `digest` is the
-        expected SHA-256 of `bundle.json`, which pins all the rest. `threads` is for each engine's operators.
-        Raises BundleError, LineageError and ConfigError.
+        `policy` names concepts whose suppression the caller requires beside those of the bundle's own policy. If
+        neither names a concept, nothing was audited, and only `allow_unaudited` serves the bundle; it excuses no audit
+        that a policy requires. `limit` is the largest share of images in which an audit may have seen a concept; the
+        bundle's own limit counts if it is stricter. If nothing is suppressed, `allow_unmeasured` is on. `digest` is the
+        expected SHA-256 of `bundle.json`, which pins all other files. `threads` is the number of threads inside one
+        operator, `provider` the device, "cpu" or "cuda". Raises BundleError, LineageError and ConfigError.
         """
         if isinstance(policy, str):
             raise ConfigError("policy must be a list of concept names")
@@ -105,7 +97,7 @@ class GuardedSampler:
                 f"{bundle.path}: its policy names no concept, so nothing was audited; suppress some with `pruneguard"
                 " train --concepts …`, or accept that with allow_unaudited=True (generate --allow-unaudited)"
             )
-        components = onnx_components(bundle, threads=threads, providers=providers)
+        components = onnx_components(bundle, threads=threads, provider=provider)
         seal.check()
         return cls(
             components, guards=guards, batch_size=batch_size, allow_unmeasured=allow_unmeasured or not suppressed
@@ -127,45 +119,131 @@ class GuardedSampler:
     ) -> Result:
         """One image for each prompt. A single seed counts up over the prompts; None draws seeds, told by the result.
 
-        A refused prompt or image refuses the whole request. Raises RequestError, and GuardRefusal or GuardFailure for
-        a prompt, before any engine runs; later both for an image, Cancelled or EngineError. Never returns a part.
+        A refused prompt or image refuses the whole request; `each` draws the others. Raises RequestError, and
+        GuardRefusal or GuardFailure for a prompt, before any engine runs; later also GuardRefusal or GuardFailure for
+        an image, Cancelled and EngineError. Never returns a part.
         """
-        from PIL import Image
 
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        request = make_request(
-            self.components.sampler,
-            prompts=prompts,
-            seeds=_seeds(seed, len(prompts)),
+        def fail(index: int, error: PruneguardError) -> None:
+            raise error
+
+        request = self._request(
+            prompt,
+            seed,
             steps=steps,
             guidance_scale=guidance_scale,
             negative_prompt=negative_prompt,
             height=height,
             width=width,
-            batch_size=self._batch_size,
             cfg=cfg,
         )
-        self._check_measured(request)
-        said = check_prompts(self.guards, dict(enumerate(request.prompts)))
-        drawn = {i: text for i, text in enumerate(request.negatives) if request.guidance[i] < 1}
-        check_prompts(self.guards, drawn, "negative prompt")
-        truncated = self.components.tokenizer(request.prompts).truncated
-        batches = latent_batches(self.components, request, on_step, cancelled)
-        pixels = np.concatenate([decode_latents(self.components, latents, cancelled) for latents in batches])
-        seen = check_images(self.guards, list(pixels))
+        drawn = self._draw(request, fail, on_step, cancelled, strict=True)
+        found = [drawn[index] for index in range(len(request.prompts))]
         return Result(
-            images=tuple(Image.fromarray(image) for image in pixels),
-            seeds=request.seeds,
-            verdicts=tuple((*first, *second) for first, second in zip(said, seen, strict=True)),
-            truncated=truncated,
+            images=tuple(entry.image for entry in found),
+            seeds=tuple(entry.seed for entry in found),
+            verdicts=tuple(entry.verdicts for entry in found),
+            truncated=tuple(entry.truncated for entry in found),
         )
 
+    def each(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        seed: int | Sequence[int] | None = None,
+        steps: int | None = None,
+        guidance_scale: float | Sequence[float] | None = None,
+        negative_prompt: str | Sequence[str] = "",
+        height: int | None = None,
+        width: int | None = None,
+        cfg: Guidance = "batched",
+        on_step: OnStep | None = None,
+        cancelled: IsCancelled | None = None,
+    ) -> tuple[Outcome, ...]:
+        """As a call, with one outcome for each prompt: what is refused or fails does not stop the others.
+
+        Raises RequestError for a wrong request, before any engine runs, and Cancelled.
+        """
+        request = self._request(
+            prompt,
+            seed,
+            steps=steps,
+            guidance_scale=guidance_scale,
+            negative_prompt=negative_prompt,
+            height=height,
+            width=width,
+            cfg=cfg,
+        )
+        outcomes: dict[int, Outcome] = {}
+
+        def fail(index: int, error: PruneguardError) -> None:
+            outcomes[index] = outcome_of(error)
+
+        outcomes |= self._draw(request, fail, on_step, cancelled, strict=False)
+        return tuple(outcomes[index] for index in range(len(request.prompts)))
+
+    def _request(self, prompt: str | Sequence[str], seed: int | Sequence[int] | None, **options: Any) -> Request:
+        """The checked request. Raises RequestError."""
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        request = make_request(
+            self.components.sampler,
+            prompts=prompts,
+            seeds=spread_seeds(seed, len(prompts)),
+            batch_size=self._batch_size,
+            **options,
+        )
+        self._check_measured(request)
+        return request
+
+    def _draw(
+        self,
+        request: Request,
+        fail: Callable[[int, PruneguardError], None],
+        on_step: OnStep | None,
+        cancelled: IsCancelled | None,
+        *,
+        strict: bool,
+    ) -> dict[int, Drawn]:
+        """The images that were drawn, by their index; `fail` is told of every other one, or raises."""
+        from PIL import Image
+
+        said: dict[int, tuple[Verdict, ...]] = {}
+        for index in range(len(request.prompts)):
+            stop_if(cancelled)
+            try:
+                said[index] = self._check_texts(request, index)
+            except (GuardRefusal, GuardFailure) as error:
+                fail(index, error)
+        truncated = self.components.tokenizer(request.prompts).truncated
+        drawn: dict[int, Drawn] = {}
+        for index, pixels in draw_each(self.components, request, tuple(said), on_step, cancelled, strict=strict):
+            stop_if(cancelled)
+            if isinstance(pixels, EngineError):
+                fail(index, pixels)
+                continue
+            pixels.setflags(write=False)
+            try:
+                seen = check_image(self.guards, pixels.view(), index)
+            except (GuardRefusal, GuardFailure) as error:
+                fail(index, error)
+                continue
+            verdicts = (*said[index], *seen)
+            drawn[index] = Drawn(Image.fromarray(pixels), request.seeds[index], verdicts, truncated[index])
+        return drawn
+
+    def _check_texts(self, request: Request, index: int) -> tuple[Verdict, ...]:
+        """The verdicts on a prompt. Raises GuardRefusal and GuardFailure, also for a negative prompt that is drawn."""
+        verdicts = check_prompt(self.guards, request.prompts[index], index)
+        if request.guidance[index] < 1:
+            check_prompt(self.guards, request.negatives[index], index, "negative prompt")
+        return verdicts
+
     def _check_measured(self, request: Request) -> None:
-        """RequestError for what audits say nothing of."""
+        """Raises RequestError for settings that no audit measured."""
         if self._allow_unmeasured:
             return
         own = self.components.sampler
-        remedy = "; allow_unmeasured=True (generate --allow-unmeasured) draws so all the same"
+        remedy = "; allow_unmeasured=True (generate --allow-unmeasured) draws anyway"
         if request.steps < own.steps:
             raise RequestError(
                 f"steps must be at least {own.steps} here: suppression was measured with that many{remedy}"
@@ -181,15 +259,3 @@ class GuardedSampler:
     def describe(self) -> dict[str, Any]:
         """The engines and guards, for reports."""
         return {"engines": self.components.describe(), "guards": [guard.name for guard in self.guards]}
-
-
-def _seeds(seed: int | Sequence[int] | None, count: int) -> Sequence[int]:
-    if seed is None:
-        return [secrets.randbelow(2**32) for _ in range(count)]
-    if isinstance(seed, int) and not isinstance(seed, bool):
-        if seed + count - 1 > MAX_SEED:
-            raise RequestError(f"seed must be at most {MAX_SEED - count + 1} for {count} prompts, not {seed}")
-        return range(seed, seed + count)
-    if isinstance(seed, bool) or not isinstance(seed, Sequence):
-        raise RequestError(f"seed must be a whole number or a list of them, not {seed!r}")
-    return seed

@@ -10,8 +10,7 @@ from pruneguard.concepts.concept import PARAMETER_SETS
 from pruneguard.erasure.contract import find_eraser
 from pruneguard.erasure.sources import SourceSettings
 from pruneguard.errors import ConfigError
-from pruneguard.runtime.sampling.pndm import MAX_STEPS
-from pruneguard.runtime.sampling.request import MAX_GUIDANCE
+from pruneguard.runtime.sampling.request import MAX_GUIDANCE, MAX_STEPS
 
 Upper = Literal["auto", "x", "x-strict", "u", "all"]
 _TIMESTEPS = 1000

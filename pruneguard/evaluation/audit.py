@@ -20,8 +20,7 @@ from pruneguard.evaluation.bounds import upper_bound
 from pruneguard.evaluation.detectors.detector import Detector, Images, OracleDetector, share
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.runtime import Components, draw, mentions_minors
-from pruneguard.runtime.sampling.pndm import MAX_STEPS
-from pruneguard.runtime.sampling.request import MAX_GUIDANCE
+from pruneguard.runtime.sampling.request import MAX_GUIDANCE, MAX_STEPS
 
 PRESERVED = ("object", "style", "colour")
 

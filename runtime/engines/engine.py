@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pruneguard.errors import ConfigError, PruneguardError
+from pruneguard.errors import PruneguardError
 
-from ..sampling.pndm import PndmConfig
+from ..sampling.settings import SamplerSettings
 from ..sampling.tokens import Tokenizer
+
+T = TypeVar("T", bound=np.generic)
 
 
 class EngineError(PruneguardError):
-    """An engine failed, or computed something that is not a number."""
+    """An engine failed, or its output has the wrong shape or values that are not finite."""
 
     code = "engine_failed"
 
 
 class Engine(Protocol):
-    """One component, ready to run. Names and shapes are those of optimum's ONNX pipelines:
+    """One component, ready to run. Names and shapes follow optimum's ONNX pipelines, but for the timestep:
 
     text_encoder: input_ids (B, L) int64 -> last_hidden_state (B, L, D)
-    unet: sample (B, C, h, w), timestep () int64, encoder_hidden_states (B, L, D) -> out_sample (B, C, h, w)
+    unet: sample (B, C, h, w), timestep (B,) float32, encoder_hidden_states (B, L, D) -> out_sample (B, C, h, w)
     vae_decoder: latent_sample (B, C, h, w), already divided by the scaling factor -> sample (B, 3, H, W) in [-1, 1]
+
+    `run` raises EngineError. Its outputs may lie in memory that the next call overwrites.
     """
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]: ...
@@ -36,48 +39,8 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplerSettings:
-    """How a model is sampled by default, and the sizes of its tensors; `asdict` gives the manifest's `sampler`."""
-
-    scheduler: Mapping[str, Any]
-    latent_channels: int
-    latent_size: int
-    vae_scale: int
-    scaling_factor: float
-    text_tokens: int
-    prediction_type: str
-    steps: int = 25
-    guidance_scale: float = 7.5
-
-    def __post_init__(self) -> None:
-        for name in ("latent_channels", "latent_size", "vae_scale", "text_tokens", "steps"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ConfigError(f"sampler {name} must be a whole number from 1, not {value!r}")
-        for name in ("scaling_factor", "guidance_scale"):
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
-                raise ConfigError(f"sampler {name} must be a finite positive number, not {value!r}")
-        if not self.scaling_factor:
-            raise ConfigError("sampler scaling_factor must not be 0")
-        if not isinstance(self.scheduler, Mapping):
-            raise ConfigError("sampler scheduler must be the content of scheduler_config.json")
-        if PndmConfig.from_dict(self.scheduler).prediction_type != self.prediction_type:
-            raise ConfigError(f"sampler prediction_type {self.prediction_type!r} is not the scheduler's")
-
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> SamplerSettings:
-        """Reads the manifest's `sampler`. Raises ConfigError for a wrong, missing or unknown key."""
-        known = {entry.name for entry in fields(cls)}
-        required = known - {"steps", "guidance_scale"}
-        if wrong := (required - settings.keys()) | (settings.keys() - known):
-            raise ConfigError(f"sampler settings lack or do not know: {', '.join(sorted(wrong))}")
-        return cls(**settings)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Components:
-    """All that drawing needs; it holds no state of a request, so that threads may share it."""
+    """The engines, tokenizer and settings of one model. It holds no state of a request, so threads may share it."""
 
     text_encoder: Engine
     unet: Engine
@@ -86,16 +49,36 @@ class Components:
     sampler: SamplerSettings
 
     def describe(self) -> dict[str, Any]:
+        """Each engine's own description by its component, for reports."""
         return {name: getattr(self, name).describe() for name in ("text_encoder", "unet", "vae_decoder")}
 
 
-def run_finite(engine: Engine, name: str, inputs: dict[str, NDArray[Any]], output: str) -> NDArray[np.float32]:
-    """One named output of an engine in float32. Raises EngineError if it is absent or holds NaN or infinity."""
-    try:
-        result = engine.run(inputs)[output]
-    except KeyError as error:
-        raise EngineError(f"{name} has no output {output!r}; export it again") from error
-    values = np.asarray(result, dtype=np.float32)
-    if not np.isfinite(values).all():
-        raise EngineError(f"{name} gave values that are not finite, so nothing was drawn; check the engine's precision")
+def run_engine(
+    engine: Engine, name: str, inputs: dict[str, NDArray[Any]], output: str, shape: Sequence[int | None]
+) -> NDArray[np.float32]:
+    """One output of an engine in float32; None in `shape` stands for any size.
+
+    Raises EngineError if the engine fails, or if the output is absent or has another shape. Values may be not finite.
+    """
+    outputs = engine.run(inputs)
+    if output not in outputs:
+        raise EngineError(f"{name} has no output {output!r}; export it again")
+    values = np.asarray(outputs[output], dtype=np.float32)
+    expected = tuple(size if want is None else want for size, want in zip(values.shape, shape, strict=False))
+    if values.ndim != len(shape) or values.shape != expected:
+        raise EngineError(f"{name} gave shape {values.shape} where {tuple(shape)} is due; export it again")
     return values
+
+
+def finite_rows(name: str, values: NDArray[np.float32]) -> list[NDArray[np.float32] | EngineError]:
+    """The rows of an output; an EngineError in place of each row that holds NaN or infinity."""
+    message = f"{name} gave values that are not finite; check the engine's precision"
+    return [row if np.isfinite(row).all() else EngineError(message) for row in values]
+
+
+def all_rows(rows: Sequence[NDArray[T] | EngineError]) -> NDArray[T]:
+    """The rows as one array (B, ...). Raises the first EngineError among them."""
+    for row in rows:
+        if isinstance(row, EngineError):
+            raise row
+    return np.stack([row for row in rows if not isinstance(row, EngineError)])

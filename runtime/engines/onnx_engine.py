@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,25 @@ from numpy.typing import NDArray
 from pruneguard.bundle import MANIFEST, Bundle
 from pruneguard.errors import BundleError, ConfigError
 
-from ..sampling.tokens import ClipTokenizer, text_length
-from .engine import Components, EngineError, SamplerSettings
+from ..sampling.settings import SamplerSettings, vae_scale
+from ..sampling.solver import read_scheduler
+from ..sampling.tokens import text_length
+from .backend import BACKENDS, EngineOptions, open_components
+from .engine import Components, EngineError
 from .external_data import check_external_data
 
 FOLDER = "onnx"
+GRAPH = "model.onnx"
 INTERFACES = {
     "text_encoder": ({"input_ids"}, "last_hidden_state"),
     "unet": ({"sample", "timestep", "encoder_hidden_states"}, "out_sample"),
     "vae_decoder": ({"latent_sample"}, "sample"),
 }
+PROVIDERS = {
+    "cpu": ("CPUExecutionProvider",),
+    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+}
+_INSTALL = "install it with `pip install pruneguard[cpu]` (or [gpu])"
 _DTYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -33,14 +43,17 @@ _DTYPES: dict[str, type[np.generic]] = {
 
 
 class OnnxEngine:
-    """An ONNX model in a session; inputs are cast to the types the model declares. Safe to share between threads."""
+    """An ONNX model in a session; inputs are cast to the types that the model declares. Threads may share it.
 
-    def __init__(
-        self, path: Path, *, threads: int | None = None, providers: Sequence[str] = ("CPUExecutionProvider",)
-    ) -> None:
+    `providers` are ONNX Runtime's execution providers; the session must run on the first one.
+    """
+
+    def __init__(self, path: Path, *, threads: int | None = None, providers: Sequence[str] = PROVIDERS["cpu"]) -> None:
+        """Raises BundleError for a file that cannot be loaded, and ConfigError for a provider that is not there."""
         self.path = path
         self._session = _open_session(path, threads, list(providers))
         self._threads = threads
+        self._ports = {entry.name: (entry.type, len(entry.shape)) for entry in self._session.get_inputs()}
         self._inputs = {entry.name: _dtype(path, entry) for entry in self._session.get_inputs()}
         self._outputs = [entry.name for entry in self._session.get_outputs()]
 
@@ -56,6 +69,7 @@ class OnnxEngine:
         return dict(zip(self._outputs, outputs, strict=True))
 
     def describe(self) -> dict[str, Any]:
+        """Backend, version, providers, threads and input types, for reports."""
         import onnxruntime
 
         return {
@@ -66,9 +80,45 @@ class OnnxEngine:
             "inputs": {name: np.dtype(dtype).name for name, dtype in self._inputs.items()},
         }
 
-    @property
-    def interface(self) -> tuple[set[str], set[str]]:
-        return set(self._inputs), set(self._outputs)
+    def check_interface(self, component: str) -> None:
+        """Raises BundleError unless the model has the inputs and outputs of `component`."""
+        inputs, output = INTERFACES[component]
+        if self._inputs.keys() != inputs or output not in self._outputs:
+            raise BundleError(f"{self.path} does not have the inputs and outputs of a {component}; export it again")
+        if component == "unet" and self._ports["timestep"] != ("tensor(float)", 1):
+            raise BundleError(
+                f"{self.path} was exported for one timestep a call, and the runtime gives one float for each row; make"
+                f" it again with `pruneguard export --onnx --bundle {_bundle_of(self.path)}`"
+            )
+
+
+@BACKENDS.register("onnxruntime")
+class OnnxRuntime:
+    """ONNX Runtime: a component is a folder with `model.onnx` and its external data."""
+
+    def usable(self, options: EngineOptions) -> str | None:
+        """Why ONNX Runtime cannot run here: it is not installed, or has no such provider."""
+        if options.provider not in PROVIDERS:
+            return f"provider must be {' or '.join(PROVIDERS)}, not {options.provider!r}"
+        if find_spec("onnxruntime") is None:
+            return f"no ONNX Runtime here; {_INSTALL}"
+        import onnxruntime
+
+        if missing := set(PROVIDERS[options.provider]) - set(onnxruntime.get_available_providers()):
+            return f"this ONNX Runtime has no {', '.join(missing)}; install pruneguard[gpu] for provider 'cuda'"
+        return None
+
+    def open(self, path: Path, component: str, options: EngineOptions) -> OnnxEngine:
+        """Loads `path`/model.onnx. Raises BundleError, also for data outside the folder or that nothing lists."""
+        file = path / GRAPH
+        if not file.is_file():
+            raise BundleError(f"{file} is missing; make it with `pruneguard export --onnx`")
+        prefix = f"{path.name}/"
+        listed = None if options.listed is None else frozenset(entry.removeprefix(prefix) for entry in options.listed)
+        check_external_data(file, listed)
+        engine = OnnxEngine(file, threads=options.threads, providers=PROVIDERS[options.provider])
+        engine.check_interface(component)
+        return engine
 
 
 def onnx_components(
@@ -76,49 +126,52 @@ def onnx_components(
     *,
     sampler: Mapping[str, Any] | SamplerSettings | None = None,
     threads: int | None = None,
-    providers: Sequence[str] = ("CPUExecutionProvider",),
+    provider: str = "cpu",
 ) -> Components:
     """Loads the engines of a bundle, or of a folder in the layout of optimum's ONNX pipelines; digests are not checked.
 
     A bare folder's sampler settings come from `sampler`, or from the configuration files beside its engines. `threads`
-    is the number of threads inside one operator (None: ONNX Runtime's choice). Raises BundleError and ConfigError.
+    is the number of threads inside one operator (None: ONNX Runtime's choice), `provider` the device, "cpu" or "cuda".
+    Raises BundleError and ConfigError.
     """
-    if threads is not None and (type(threads) is not int or threads < 1):
-        raise ConfigError(f"threads must be a whole number from 1, not {threads!r}")
     if not isinstance(source, Bundle) and (Path(source) / MANIFEST).exists():
         source = Bundle.open(source)
     listed = None
     if isinstance(source, Bundle):
-        listed = frozenset(source.manifest.files)
+        listed = frozenset(entry.removeprefix(f"{FOLDER}/") for entry in source.manifest.files)
         sampler = source.manifest.sampler if sampler is None else sampler
         folder = source.path / FOLDER
     else:
         folder = Path(source)
+    options = EngineOptions(provider=provider, threads=threads, listed=listed)
     settings = read_settings(folder) if sampler is None else sampler
     if not isinstance(settings, SamplerSettings):
         settings = SamplerSettings.from_dict(settings)
-    tokenizer = ClipTokenizer.from_folder(folder / "tokenizer", settings.text_tokens)
-    engines = {name: _load(folder, name, listed, threads, providers) for name in INTERFACES}
-    return Components(**engines, tokenizer=tokenizer, sampler=settings)
+    return open_components(folder, settings, options=options)
 
 
 def read_settings(folder: Path) -> SamplerSettings:
-    """The sampler settings that the configuration files of an optimum-style folder give. Raises BundleError."""
+    """The sampler settings that the configuration files of an optimum-style folder give.
+
+    Raises BundleError for files that are missing or wrong, and ConfigError for a scheduler that no solver computes.
+    """
     scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
     unet = _read_json(folder / "unet" / "config.json")
     vae = _read_json(folder / "vae_decoder" / "config.json")
     text = _read_json(folder / "text_encoder" / "config.json")
     named = folder / "tokenizer" / "tokenizer_config.json"
     tokenizer = _read_json(named) if named.is_file() else {}
+    solver, config = read_scheduler(scheduler)
     try:
         return SamplerSettings(
             scheduler=scheduler,
             latent_channels=unet["in_channels"],
             latent_size=unet["sample_size"],
-            vae_scale=2 ** (len(vae["block_out_channels"]) - 1),
+            vae_scale=vae_scale(vae["block_out_channels"]),
             scaling_factor=vae.get("scaling_factor", 0.18215),
             text_tokens=text_length(tokenizer.get("model_max_length"), text["max_position_embeddings"]),
-            prediction_type=scheduler.get("prediction_type", "epsilon"),
+            prediction_type=config.prediction_type,
+            solver=solver,
         )
     except KeyError as error:
         raise BundleError(
@@ -126,27 +179,11 @@ def read_settings(folder: Path) -> SamplerSettings:
         ) from error
 
 
-def _load(
-    folder: Path, name: str, listed: frozenset[str] | None, threads: int | None, providers: Sequence[str]
-) -> OnnxEngine:
-    path = folder / name / "model.onnx"
-    if not path.is_file():
-        raise BundleError(f"{path} is missing; make it with `pruneguard export --onnx`")
-    prefix = f"{FOLDER}/{name}/"
-    check_external_data(path, None if listed is None else frozenset(entry.removeprefix(prefix) for entry in listed))
-    engine = OnnxEngine(path, threads=threads, providers=providers)
-    inputs, output = INTERFACES[name]
-    if engine.interface[0] != inputs or output not in engine.interface[1]:
-        raise BundleError(f"{path} does not have the inputs and outputs of a {name}; export it again")
-    return engine
-
-
 def _open_session(path: Path, threads: int | None, providers: list[str]) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ConfigError("no ONNX Runtime here; install it with `pip install pruneguard[cpu]` (or [gpu])") from error
-    onnxruntime.set_default_logger_severity(3)
+        raise ConfigError(f"no ONNX Runtime here; {_INSTALL}") from error
     if missing := set(providers) - set(onnxruntime.get_available_providers()):
         known = ", ".join(onnxruntime.get_available_providers())
         raise ConfigError(f"providers: {', '.join(sorted(missing))} not in this ONNX Runtime, which has {known}")
@@ -155,13 +192,16 @@ def _open_session(path: Path, threads: int | None, providers: list[str]) -> Any:
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # Idle threads must not burn the cores of the server around us, and memory of a large batch must go back to it.
+    # Idle threads must not spin on the host's cores, and memory of a large batch must be released after the call.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's errors share no base class
         raise BundleError(f"{path} cannot be loaded ({_one_line(error)}); export it again") from error
+    if session.get_providers()[:1] != providers[:1]:  # ONNX Runtime falls back to the CPU by itself
+        raise ConfigError(f"{path}: {providers[0]} could not start here; check the driver, or use provider 'cpu'")
+    return session
 
 
 def _dtype(path: Path, entry: Any) -> type[np.generic]:
@@ -178,6 +218,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BundleError(f"{path} must hold a JSON object; export it again")
     return found
+
+
+def _bundle_of(path: Path) -> Path:
+    """The bundle that a file lies in, or the folder of its engines."""
+    return next((folder for folder in path.parents if (folder / MANIFEST).is_file()), path.parent.parent)
 
 
 def _one_line(error: Exception) -> str:

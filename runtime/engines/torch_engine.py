@@ -1,17 +1,20 @@
-"""Engines on PyTorch: a diffusers pipeline behind the same interface, for audits and reference images."""
+"""Engines on PyTorch: a diffusers pipeline behind the engines' interface, for audits and reference images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..sampling.pndm import PndmConfig
+from pruneguard.settings import plain
+
+from ..sampling.settings import SamplerSettings, vae_scale
+from ..sampling.solver import read_scheduler
 from ..sampling.tokens import Tokens, text_length
-from .engine import Components, EngineError, SamplerSettings
+from .engine import Components, EngineError
 
 if TYPE_CHECKING:
     import torch
@@ -19,11 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TorchEngine:
-    """A torch module and how to call it; floating inputs get the module's dtype, outputs come back as fresh float32."""
+    """A torch module and how to call it: `call` takes the inputs by name and gives the outputs by name.
+
+    Floating inputs get the module's dtype, but for the timestep, which stays float32: in 16 bits neighbouring
+    timesteps are one number. Outputs come back as fresh float32 arrays.
+    """
 
     module: torch.nn.Module
-    call: Callable[..., torch.Tensor]
-    output: str
+    call: Callable[..., Mapping[str, torch.Tensor]]
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Raises EngineError if the module fails."""
@@ -31,18 +37,19 @@ class TorchEngine:
 
         weight = next(self.module.parameters())
 
-        def load(value: NDArray[Any]) -> torch.Tensor:
-            dtype = weight.dtype if value.dtype.kind == "f" else None
+        def load(name: str, value: NDArray[Any]) -> torch.Tensor:
+            dtype = weight.dtype if value.dtype.kind == "f" and name != "timestep" else None
             return torch.tensor(value, dtype=dtype, device=weight.device)
 
         with torch.inference_mode():
             try:
-                result = self.call(**{name: load(value) for name, value in inputs.items()})
+                outputs = self.call(**{name: load(name, value) for name, value in inputs.items()})
             except (RuntimeError, ValueError, TypeError) as error:
                 raise EngineError(f"{type(self.module).__name__} failed: {error}") from error
-            return {self.output: np.array(result.float().cpu().numpy())}
+            return {name: np.array(output.float().cpu().numpy()) for name, output in outputs.items()}
 
     def describe(self) -> dict[str, Any]:
+        """Backend, version, device, dtype and threads, for reports."""
         import torch
 
         weight = next(self.module.parameters())
@@ -68,51 +75,57 @@ class PipelineTokenizer:
         return Tokens(np.asarray(rows, dtype=np.int64), tuple(max(0, count - self.length) for count in counts))
 
 
-def torch_components(pipeline: Any, *, sampler: Mapping[str, Any] | SamplerSettings | None = None) -> Components:
+def torch_components(
+    pipeline: Any, *, sampler: Mapping[str, Any] | SamplerSettings | None = None, scheduler: str | None = None
+) -> Components:
     """Components of an object with .tokenizer, .text_encoder, .unet, .vae and .scheduler, the modules in eval mode.
 
-    The settings are the pipeline's own, or those of `sampler`. Raises ConfigError for a scheduler that PNDM cannot be.
+    The settings are those of `sampler`, or the pipeline's own by `sampler_settings(pipeline, scheduler)`. Raises
+    ConfigError.
     """
-    settings = sampler_settings(pipeline) if sampler is None else sampler
+    settings = sampler_settings(pipeline, scheduler) if sampler is None else sampler
     if not isinstance(settings, SamplerSettings):
         settings = SamplerSettings.from_dict(settings)
     text_encoder, unet, vae = pipeline.text_encoder, pipeline.unet, pipeline.vae
 
-    def encode(input_ids: torch.Tensor) -> torch.Tensor:
-        states: torch.Tensor = text_encoder(input_ids).last_hidden_state
-        return states
+    def encode(input_ids: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        states = text_encoder(input_ids)
+        return {"last_hidden_state": states.last_hidden_state, "pooler_output": states.pooler_output}
 
-    def predict(sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor) -> torch.Tensor:
-        prediction: torch.Tensor = unet(sample, timestep, encoder_hidden_states).sample
-        return prediction
+    def predict(
+        sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
+    ) -> Mapping[str, torch.Tensor]:
+        return {"out_sample": unet(sample, timestep, encoder_hidden_states).sample}
 
-    def decode(latent_sample: torch.Tensor) -> torch.Tensor:
-        image: torch.Tensor = vae.decode(latent_sample).sample
-        return image
+    def decode(latent_sample: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        return {"sample": vae.decode(latent_sample).sample}
 
     return Components(
-        text_encoder=TorchEngine(text_encoder, encode, "last_hidden_state"),
-        unet=TorchEngine(unet, predict, "out_sample"),
-        vae_decoder=TorchEngine(vae, decode, "sample"),
+        text_encoder=TorchEngine(text_encoder, encode),
+        unet=TorchEngine(unet, predict),
+        vae_decoder=TorchEngine(vae, decode),
         tokenizer=PipelineTokenizer(pipeline.tokenizer, settings.text_tokens),
         sampler=settings,
     )
 
 
-def sampler_settings(pipeline: Any) -> SamplerSettings:
-    """The settings that a pipeline's configurations give; `dataclasses.asdict` of them is the manifest's `sampler`."""
-    known = {entry.name for entry in fields(PndmConfig)}
-    scheduler = {name: value for name, value in pipeline.scheduler.config.items() if name in known}
-    if scheduler.get("trained_betas") is not None:
-        scheduler["trained_betas"] = [float(beta) for beta in scheduler["trained_betas"]]
+def sampler_settings(pipeline: Any, scheduler: str | None = None) -> SamplerSettings:
+    """The settings that a pipeline's configurations give; `dataclasses.asdict` of them is the manifest's `sampler`.
+
+    `scheduler` names a solver that takes the place of the pipeline's own scheduler at the same noise levels. Raises
+    ConfigError for a scheduler whose class no solver computes, and for noise levels that the solver cannot use.
+    """
+    own = {**pipeline.scheduler.config, "_class_name": type(pipeline.scheduler).__name__}
+    solver, config = read_scheduler(own, scheduler)
     return SamplerSettings(
-        scheduler=scheduler,
+        scheduler=plain(config),
         latent_channels=pipeline.unet.config.in_channels,
         latent_size=pipeline.unet.config.sample_size,
-        vae_scale=2 ** (len(pipeline.vae.config.block_out_channels) - 1),
+        vae_scale=vae_scale(pipeline.vae.config.block_out_channels),
         scaling_factor=pipeline.vae.config.scaling_factor,
         text_tokens=text_length(
             pipeline.tokenizer.model_max_length, pipeline.text_encoder.config.max_position_embeddings
         ),
-        prediction_type=scheduler.get("prediction_type", "epsilon"),
+        prediction_type=config.prediction_type,
+        solver=solver,
     )

@@ -1,6 +1,6 @@
-"""Guards: what stands between a request and its image.
+"""Guards: they check prompts before anything is drawn, and images before anything is returned.
 
-A guard says allow or refuse. One that cannot say, because it raised or computed no number, refuses too, as a failure.
+A guard allows or refuses. A guard that raises, or whose verdict is unsound, counts as a failure: nothing is returned.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a guard decided; `score` is compared with `threshold`, and at or above it the decision is to refuse."""
+    """A guard's decision. The guard refuses if `score` reaches `threshold`."""
 
     guard: str
     decision: Literal["allow", "refuse"]
@@ -35,7 +35,7 @@ class Verdict:
 class Guard(Protocol):
     """Checks prompts before anything is computed, and images (H, W, 3) uint8 before anything is returned.
 
-    A guard must be safe to share between threads. A method that has nothing to check returns None.
+    Threads share a guard. A method that checks nothing returns None. Images are read-only.
     """
 
     @property
@@ -47,7 +47,7 @@ class Guard(Protocol):
 
 
 class GuardRefusal(Refusal):
-    """A refusal with its verdicts, and the index of the prompt or image it is about."""
+    """A guard's refusal, with all verdicts on the refused prompt or image and its index in the request."""
 
     def __init__(self, message: str, verdicts: tuple[Verdict, ...], index: int) -> None:
         super().__init__(message)
@@ -57,7 +57,7 @@ class GuardRefusal(Refusal):
 
 @dataclass(frozen=True)
 class MinorsGuard:
-    """Refuses prompts that mention minors. Every sampler has it, whatever its policy."""
+    """Refuses prompts that mention minors. Every sampler has this guard, whatever its policy."""
 
     name: str = "minors"
 
@@ -70,7 +70,7 @@ class MinorsGuard:
 
 @dataclass(frozen=True)
 class ConceptTermsGuard:
-    """Refuses prompts that name a suppressed concept; off by default, for the erased model is to speak for itself."""
+    """Refuses prompts that name a suppressed concept. It is optional: suppression by the model does not need it."""
 
     terms: Mapping[str, Sequence[str]]
     name: str = "concept-terms"
@@ -96,50 +96,47 @@ class ConceptTermsGuard:
         return None
 
 
-def check_prompts(
-    guards: Sequence[Guard], prompts: Mapping[int, str], what: str = "prompt"
-) -> tuple[tuple[Verdict, ...], ...]:
-    """The verdicts on each prompt, by its index. Raises GuardRefusal, or GuardFailure if a guard cannot decide."""
-    return tuple(
-        run_guards([(guard.name, partial(guard.check_prompt, prompt)) for guard in guards], what, index)
-        for index, prompt in prompts.items()
-    )
+def check_prompt(guards: Sequence[Guard], prompt: str, index: int, what: str = "prompt") -> tuple[Verdict, ...]:
+    """The verdicts on prompt number `index`. Raises GuardRefusal, or GuardFailure if a guard cannot decide."""
+    return run_guards([(guard.name, partial(guard.check_prompt, prompt)) for guard in guards], what, index)
 
 
-def check_images(guards: Sequence[Guard], images: Sequence[Image]) -> tuple[tuple[Verdict, ...], ...]:
-    """The verdicts on each image. Raises GuardRefusal, or GuardFailure if a guard cannot decide."""
-    return tuple(
-        run_guards([(guard.name, partial(guard.check_image, image)) for guard in guards], "image", index)
-        for index, image in enumerate(images)
-    )
+def check_image(guards: Sequence[Guard], image: Image, index: int) -> tuple[Verdict, ...]:
+    """The verdicts on image number `index`. Raises GuardRefusal, or GuardFailure if a guard cannot decide."""
+    return run_guards([(guard.name, partial(guard.check_image, image)) for guard in guards], "image", index)
 
 
 def run_guards(
     checks: Sequence[tuple[str, Callable[[], Verdict | None]]], what: str, index: int = 0
 ) -> tuple[Verdict, ...]:
-    """Runs all checks and closes on doubt: GuardFailure if one raises or is unsound, GuardRefusal if one refuses."""
+    """Runs all checks. Raises GuardFailure if one raises or is unsound, and GuardRefusal if one refuses."""
     verdicts = []
     for name, check in checks:
         try:
             verdict = check()
         except Exception as error:
-            raise GuardFailure(f"guard {name!r} failed on {what} {index} ({error}); nothing was drawn") from error
+            raise GuardFailure(f"guard {name!r} failed on {what} {index} ({error}); its image is withheld") from error
         if verdict is not None:
-            verdicts.append(_sound(name, verdict))
+            verdicts.append(_sound(f"guard {name!r} on {what} {index}", verdict))
     if refusals := [verdict for verdict in verdicts if verdict.decision == "refuse"]:
         named = ", ".join(f"{verdict.guard} ({verdict.concept})" for verdict in refusals)
-        raise GuardRefusal(f"{what} {index} was refused by {named}; nothing was drawn", tuple(verdicts), index)
+        raise GuardRefusal(f"{what} {index} was refused by {named}; its image is withheld", tuple(verdicts), index)
     return tuple(verdicts)
 
 
-def _sound(name: str, verdict: object) -> Verdict:
+def _sound(guard: str, verdict: object) -> Verdict:
+    """Returns the verdict. Raises GuardFailure for a verdict that contradicts itself or has no finite score."""
     if not isinstance(verdict, Verdict) or verdict.decision not in ("allow", "refuse"):
-        raise GuardFailure(f"guard {name!r} gave no verdict; nothing was drawn")
-    if not (math.isfinite(verdict.score) and math.isfinite(verdict.threshold)):
-        raise GuardFailure(f"guard {name!r} gave a score that is not a number; nothing was drawn")
+        raise GuardFailure(f"{guard} gave no verdict; its image is withheld")
+    if not all(_is_number(value) for value in (verdict.score, verdict.threshold)):
+        raise GuardFailure(f"{guard} gave a score that is not a number; its image is withheld")
     if verdict.decision == "allow" and verdict.score >= verdict.threshold:
-        raise GuardFailure(f"guard {name!r} allowed a score above its threshold; nothing was drawn")
+        raise GuardFailure(f"{guard} allowed a score above its threshold; its image is withheld")
     return verdict
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _binary(guard: str, refused: bool, concept: str) -> Verdict:

@@ -1,33 +1,35 @@
-"""Requests: what is to be drawn, checked before anything is computed."""
+"""Requests: what to draw, checked before anything is computed; and the limits of every number in them."""
 
 from __future__ import annotations
 
 import math
 import operator
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from pruneguard.errors import RequestError
+from pruneguard.errors import PruneguardError, RequestError
 
-from ..engines.engine import SamplerSettings
-from .pndm import MAX_STEPS
+if TYPE_CHECKING:
+    from .settings import SamplerSettings
 
+MAX_STEPS = 100
 MAX_SEED = 2**63 - 1
 MAX_GUIDANCE = 30.0
 MAX_PROMPT = 2000
 MAX_BATCH = 2**16
 LATENT_MULTIPLE = 8
-MAX_SCALE = 4  # sides, against the model's own: attention costs the fourth power of this in memory
+MAX_SCALE = 4  # largest side as a multiple of the model's own; attention's memory grows with its fourth power
 
 Guidance = Literal["batched", "sequential"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A checked request; one entry for each image in `prompts`, `seeds`, `guidance` and `negatives`.
+    """A checked request. `prompts`, `seeds`, `guidance` and `negatives` have one entry for each image.
 
-    It is drawn `batch_size` images at a time, with classifier-free guidance as `cfg` says.
+    `batch_size` images are drawn together. `cfg` says how classifier-free guidance calls the UNet.
     """
 
     prompts: tuple[str, ...]
@@ -53,7 +55,7 @@ def make_request(
     batch_size: int = 8,
     cfg: Guidance = "batched",
 ) -> Request:
-    """Checks all of a request; None stands for the settings' value. Raises RequestError naming the wrong option."""
+    """Checks all of a request; None takes the settings' value. Raises RequestError, which names the wrong option."""
     if isinstance(prompts, str) or not len(prompts):
         raise RequestError("prompts must be a list of at least one text")
     for index, prompt in enumerate(prompts):
@@ -62,14 +64,14 @@ def make_request(
         if len(prompt) > MAX_PROMPT:
             raise RequestError(f"prompt {index} must have at most {MAX_PROMPT} characters, not {len(prompt)}")
         _encodable(f"prompt {index}", prompt)
-    steps = settings.steps if steps is None else _whole("steps", steps, 1, MAX_STEPS)
+    steps = settings.steps if steps is None else check_steps(steps)
     guidance = settings.guidance_scale if guidance_scale is None else guidance_scale
     sides = [_latent_side(name, size, settings) for name, size in (("height", height), ("width", width))]
     return Request(
         prompts=tuple(prompts),
         seeds=tuple(_whole("seed", seed, 0, MAX_SEED) for seed in _rows("seeds", seeds, len(prompts))),
         negatives=tuple(_text(entry) for entry in _rows("negative_prompt", negative_prompt, len(prompts))),
-        guidance=tuple(_guidance(entry) for entry in _rows("guidance_scale", guidance, len(prompts))),
+        guidance=tuple(check_guidance(entry) for entry in _rows("guidance_scale", guidance, len(prompts))),
         steps=steps,
         latent_shape=(settings.latent_channels, sides[0], sides[1]),
         batch_size=_whole("batch_size", batch_size, 1, MAX_BATCH),
@@ -77,15 +79,46 @@ def make_request(
     )
 
 
+def spread_seeds(seed: int | Sequence[int] | None, count: int) -> Sequence[int]:
+    """One seed for each of `count` images: a single one counts up, None draws them. Raises RequestError."""
+    if seed is None:
+        return [secrets.randbelow(2**32) for _ in range(count)]
+    if isinstance(seed, int) and not isinstance(seed, bool):
+        if not 0 <= seed <= MAX_SEED - count + 1:
+            raise RequestError(f"seed must be from 0 to {MAX_SEED - count + 1} for {count} prompts, not {_shown(seed)}")
+        return range(seed, seed + count)
+    if isinstance(seed, bool) or not isinstance(seed, Sequence):
+        raise RequestError(f"seed must be a whole number or a list of them, not {_shown(seed)}")
+    return seed
+
+
 def check_cfg(cfg: Guidance) -> Guidance:
-    """`cfg` itself. Raises RequestError for none of the two."""
+    """Returns `cfg`. Raises RequestError unless it is 'batched' or 'sequential'."""
     if cfg not in get_args(Guidance):
         raise RequestError(f"cfg must be 'batched' or 'sequential', not {cfg!r}")
     return cfg
 
 
+def check_steps(value: object, *, name: str = "steps", error: type[PruneguardError] = RequestError) -> int:
+    """A number of sampling steps, from 1 to MAX_STEPS. Raises `error`, which calls the number `name`."""
+    return _whole(name, value, 1, MAX_STEPS, error)
+
+
+def check_guidance(
+    value: object, *, name: str = "guidance_scale", error: type[PruneguardError] = RequestError
+) -> float:
+    """A guidance scale, from 0 to MAX_GUIDANCE. Raises `error`, which calls the number `name`."""
+    try:
+        number = math.nan if isinstance(value, (bool, str)) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not 0 <= number <= MAX_GUIDANCE:
+        raise error(f"{name} must be a number from 0 to {MAX_GUIDANCE:g}, not {_shown(value)}")
+    return number
+
+
 def _encodable(name: str, text: str) -> str:
-    """The text itself. Raises RequestError for half a surrogate pair, which JSON lets through and tokenizers refuse."""
+    """Returns the text. Raises RequestError for half a surrogate pair, which JSON accepts and tokenizers do not."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -102,24 +135,22 @@ def _rows(name: str, value: Any, count: int) -> list[Any]:
     return list(value)
 
 
-def _whole(name: str, value: object, low: int, high: int) -> int:
+def _whole(name: str, value: object, low: int, high: int, error: type[PruneguardError] = RequestError) -> int:
     try:
         number = -1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = -1
     if not low <= number <= high:
-        raise RequestError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
+        raise error(f"{name} must be a whole number from {low} to {high}, not {_shown(value)}")
     return number
 
 
-def _guidance(value: object) -> float:
+def _shown(value: object) -> str:
     try:
-        number = math.nan if isinstance(value, (bool, str)) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 <= number <= MAX_GUIDANCE:
-        raise RequestError(f"guidance_scale must be a number from 0 to {MAX_GUIDANCE:g}, not {value!r}")
-    return number
+        text = repr(value)
+    except ValueError:  # Python does not write out integers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _text(value: object) -> str:

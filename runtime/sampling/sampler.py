@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pruneguard.errors import Cancelled, RequestError
+from pruneguard.errors import Cancelled
 
-from ..engines.engine import Components, Engine, EngineError, run_finite
+from ..engines.engine import Components, Engine, EngineError, all_rows
+from .coding import Pixels, decode_latents, decode_rows, encode_rows
+from .denoising import Denoising, Output, Row
 from .noise import draw_noise
-from .pndm import Array, PndmState, Schedule, make_schedule, pndm_step
-from .request import Guidance, Request, check_cfg, make_request
+from .request import Guidance, Request, make_request
+from .solver import Array, Solver
 
-OnStep = Callable[[int, int, int], None]
+OnStep = Callable[[int, int, float], None]
 IsCancelled = Callable[[], bool]
 
 
@@ -27,30 +28,26 @@ def denoise(
     latents: Array,
     cond: Array,
     uncond: Array | None,
-    schedule: Schedule,
+    solver: Solver[Any],
     guidance_scale: float | Sequence[float],
     *,
     cfg: Guidance = "batched",
     on_step: OnStep | None = None,
     cancelled: IsCancelled | None = None,
 ) -> Array:
-    """Noise (B, C, h, w) to latents of the same shape, with text states `cond` and `uncond` (B, L, D).
+    """Standard normal noise (B, C, h, w) to latents of the same shape, with text states `cond`, `uncond` (B, L, D).
 
-    Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598): e = e_u + g (e_c - e_u), with one scale g for
-    each row; where all are 1 only e_c is computed. `cfg` chooses one engine call of 2B rows or two of B.
-    `on_step(index, total, timestep)` comes after each UNet step, `cancelled()` is asked before it.
+    One guidance scale serves all rows, or each has its own; `uncond` may be None if all are 1. `Denoising` explains
+    `cfg`. `on_step(index, total, timestep)` is called after each UNet step, `cancelled()` before it.
     Raises Cancelled, EngineError and RequestError.
     """
-    check_cfg(cfg)
-    scale = np.broadcast_to(np.asarray(guidance_scale, dtype=np.float32), (len(latents),)).reshape(-1, 1, 1, 1)
-    predict = _make_predictor(unet, cond, uncond, scale, cfg)
-    sample, state = np.array(latents, dtype=np.float32), PndmState()
-    for index, timestep in enumerate(schedule.timesteps):
-        _stop_if(cancelled)
-        sample, state = pndm_step(schedule, state, predict(sample, timestep), sample)
-        if on_step is not None:
-            on_step(index, len(schedule.timesteps), timestep)
-    return sample
+    scales = np.broadcast_to(np.asarray(guidance_scale, dtype=np.float64), (len(latents),))
+    loop = Denoising(unet, cfg=cfg)
+    for index, scale in enumerate(scales):
+        free = None if uncond is None else uncond[index]
+        loop.add(Row(noise=latents[index], cond=cond[index], uncond=free, solver=solver, guidance_scale=float(scale)))
+    ended = _run(loop, solver, on_step, cancelled, strict=True)
+    return all_rows([ended[ticket] for ticket in sorted(ended)])
 
 
 def draw(
@@ -67,7 +64,7 @@ def draw(
     cfg: Guidance = "batched",
     on_step: OnStep | None = None,
     cancelled: IsCancelled | None = None,
-) -> NDArray[np.uint8]:
+) -> Pixels:
     """Images (N, H, W, 3) for N prompts and seeds, `batch_size` at a time. See `draw_latents`."""
     request = make_request(
         components.sampler,
@@ -81,8 +78,11 @@ def draw(
         batch_size=batch_size,
         cfg=cfg,
     )
-    batches = latent_batches(components, request, on_step, cancelled)
-    return np.concatenate([decode_latents(components, latents, cancelled) for latents in batches])
+    images = []
+    for latents in _latent_batches(components, request, on_step, cancelled):
+        stop_if(cancelled)
+        images.append(decode_latents(components, latents))
+    return np.concatenate(images)
 
 
 def draw_latents(
@@ -100,7 +100,7 @@ def draw_latents(
     on_step: OnStep | None = None,
     cancelled: IsCancelled | None = None,
 ) -> Array:
-    """Latents (N, C, h, w) in the UNet's scale. `on_step` counts on over all batches.
+    """Latents (N, C, h, w) in the UNet's scale. `on_step` counts the steps of all batches together.
 
     Raises RequestError before any engine runs, then Cancelled or EngineError.
     """
@@ -116,91 +116,132 @@ def draw_latents(
         batch_size=batch_size,
         cfg=cfg,
     )
-    return np.concatenate(list(latent_batches(components, request, on_step, cancelled)))
+    return np.concatenate(list(_latent_batches(components, request, on_step, cancelled)))
 
 
-def latent_batches(
+def draw_each(
+    components: Components,
+    request: Request,
+    rows: Sequence[int],
+    on_step: OnStep | None = None,
+    cancelled: IsCancelled | None = None,
+    *,
+    strict: bool = False,
+) -> Iterator[tuple[int, Pixels | EngineError]]:
+    """The image (H, W, 3) of each of the request's `rows`, or the EngineError that this image alone failed with.
+
+    With `strict` a batch is given up at its first error. Raises Cancelled.
+    """
+    for batch, latents in _batches(components, request, rows, on_step, cancelled, strict):
+        stop_if(cancelled)
+        sound = {index: row for index, row in zip(batch, latents, strict=True) if not isinstance(row, EngineError)}
+        pixels: dict[int, Pixels | EngineError] = {}
+        if sound:
+            try:
+                pixels = dict(zip(sound, decode_rows(components, np.stack(list(sound.values()))), strict=True))
+            except EngineError as error:
+                pixels = dict.fromkeys(sound, error)
+        for index, row in zip(batch, latents, strict=True):
+            yield index, row if isinstance(row, EngineError) else pixels[index]
+
+
+def stop_if(cancelled: IsCancelled | None) -> None:
+    """Raises Cancelled if the caller asks for it."""
+    if cancelled is not None and cancelled():
+        raise Cancelled("cancelled by the caller; nothing was drawn")
+
+
+def _latent_batches(
     components: Components, request: Request, on_step: OnStep | None, cancelled: IsCancelled | None
 ) -> Iterator[Array]:
-    """The latents of a checked request, one batch after another. Raises Cancelled and EngineError."""
-    schedule = make_schedule(components.sampler.scheduler, request.steps)
-    starts = range(0, len(request.prompts), request.batch_size)
-    calls = len(schedule.timesteps)
+    """The latents of a whole request, one batch after another. Raises Cancelled and EngineError."""
+    for _, latents in _batches(components, request, range(len(request.prompts)), on_step, cancelled, strict=True):
+        yield all_rows(latents)
+
+
+def _batches(
+    components: Components,
+    request: Request,
+    rows: Sequence[int],
+    on_step: OnStep | None,
+    cancelled: IsCancelled | None,
+    strict: bool,
+) -> Iterator[tuple[Sequence[int], list[Output]]]:
+    """Batches of the request's `rows`, each with its latents (C, h, w) or errors. Raises Cancelled."""
+    solver = components.sampler.build_solver(request.steps)
+    starts = range(0, len(rows), request.batch_size)
+    calls = len(solver.timesteps)
 
     def report(batch: int) -> OnStep | None:
         if on_step is None:
             return None
         return lambda index, _, timestep: on_step(batch * calls + index, len(starts) * calls, timestep)
 
-    for batch, start in enumerate(starts):
-        rows = slice(start, start + request.batch_size)
-        guided = any(scale != 1 for scale in request.guidance[rows])
-        _stop_if(cancelled)
-        yield denoise(
-            components.unet,
-            draw_noise(request.seeds[rows], request.latent_shape),
-            encode_prompts(components, request.prompts[rows]),
-            encode_prompts(components, request.negatives[rows]) if guided else None,
-            schedule,
-            request.guidance[rows],
-            cfg=request.cfg,
-            on_step=report(batch),
-            cancelled=cancelled,
-        )
+    for number, start in enumerate(starts):
+        batch = rows[start : start + request.batch_size]
+        stop_if(cancelled)
+        yield batch, _denoise_batch(components, request, batch, solver, report(number), cancelled, strict)
 
 
-def encode_prompts(components: Components, prompts: Sequence[str]) -> Array:
-    """Text states (B, L, D); equal prompts are encoded once."""
-    distinct = list(dict.fromkeys(prompts))
-    ids = components.tokenizer(distinct).ids
-    states = run_finite(components.text_encoder, "the text encoder", {"input_ids": ids}, "last_hidden_state")
-    return states[[distinct.index(prompt) for prompt in prompts]]
+def _denoise_batch(
+    components: Components,
+    request: Request,
+    batch: Sequence[int],
+    solver: Solver[Any],
+    on_step: OnStep | None,
+    cancelled: IsCancelled | None,
+    strict: bool,
+) -> list[Output]:
+    rows = _encoded(components, request, batch, solver)
+    results: dict[int, Output] = {place: row for place, row in enumerate(rows) if isinstance(row, EngineError)}
+    if not (strict and results):
+        loop = Denoising(components.unet, cfg=request.cfg)
+        places = {loop.add(row): place for place, row in enumerate(rows) if isinstance(row, Row)}
+        ended = _run(loop, solver, on_step, cancelled, strict=strict)
+        results |= {places[ticket]: output for ticket, output in ended.items()}
+    failed = next((row for row in results.values() if isinstance(row, EngineError)), None)
+    if strict and failed is not None:
+        return [failed for _ in batch]
+    return [results[place] for place in range(len(batch))]
 
 
-def decode_latents(components: Components, latents: Array, cancelled: IsCancelled | None = None) -> NDArray[np.uint8]:
-    """Latents (B, C, h, w) in the UNet's scale to images (B, H, W, 3)."""
-    _stop_if(cancelled)
-    scaled = latents / np.float32(components.sampler.scaling_factor)
-    pixels = run_finite(components.vae_decoder, "the VAE decoder", {"latent_sample": scaled}, "sample")
-    levels = np.clip(pixels / 2 + 0.5, 0, 1) * 255
-    return np.ascontiguousarray(levels.round().astype(np.uint8).transpose(0, 2, 3, 1))
-
-
-def _make_predictor(
-    unet: Engine, cond: Array, uncond: Array | None, scale: Array, cfg: Guidance
-) -> Callable[[Array, int], Array]:
-    """The guided prediction (B, C, h, w) at a timestep, as a function of the sample."""
-
-    def call(sample: Array, timestep: int, states: Array) -> Array:
-        inputs: dict[str, NDArray[Any]] = {
-            "sample": sample,
-            "timestep": np.asarray(timestep, dtype=np.int64),
-            "encoder_hidden_states": states,
-        }
-        prediction = run_finite(unet, "the UNet", inputs, "out_sample")
-        if prediction.shape != sample.shape:
-            raise EngineError(f"the UNet gave shape {prediction.shape} for {sample.shape}; export it again")
-        return prediction
-
-    if (scale == 1).all():
-        return lambda sample, timestep: call(sample, timestep, cond)
-    if uncond is None:
-        raise RequestError("guidance_scale other than 1 needs the unconditional text states")
-    both = np.concatenate([uncond, cond])
-
-    def guided(sample: Array, timestep: int) -> Array:
-        if cfg == "batched":
-            without, with_text = np.split(call(np.concatenate([sample, sample]), timestep, both), 2)
+def _encoded(
+    components: Components, request: Request, batch: Sequence[int], solver: Solver[Any]
+) -> list[Row | EngineError]:
+    """A row to denoise for each image of a batch, or the error of its text states."""
+    guided = [index for index in batch if request.guidance[index] != 1]
+    try:
+        cond = encode_rows(components, [request.prompts[index] for index in batch])
+        negative = encode_rows(components, [request.negatives[index] for index in guided]) if guided else []
+    except EngineError as error:
+        return [error for _ in batch]
+    uncond = dict(zip(guided, negative, strict=True))
+    rows: list[Row | EngineError] = []
+    for index, text in zip(batch, cond, strict=True):
+        free = uncond.get(index)
+        if isinstance(text, EngineError):
+            rows.append(text)
+        elif isinstance(free, EngineError):
+            rows.append(free)
         else:
-            # The first output is copied, for an engine may write the second one into the same buffer.
-            without = call(sample, timestep, uncond).copy()
-            with_text = call(sample, timestep, cond)
-        mixed: Array = without + scale * (with_text - without)
-        return mixed
-
-    return guided
+            (noise,) = draw_noise([request.seeds[index]], request.latent_shape)
+            scale = request.guidance[index]
+            rows.append(Row(noise=noise, cond=text, uncond=free, solver=solver, guidance_scale=scale))
+    return rows
 
 
-def _stop_if(cancelled: IsCancelled | None) -> None:
-    if cancelled is not None and cancelled():
-        raise Cancelled("cancelled by the caller; nothing was drawn")
+def _run(
+    loop: Denoising, solver: Solver[Any], on_step: OnStep | None, cancelled: IsCancelled | None, *, strict: bool
+) -> dict[int, Output]:
+    """Runs rows that share one solver to their end; with `strict`, only to the first error among them."""
+    ended: dict[int, Output] = {}
+    for index, timestep in enumerate(solver.timesteps):
+        if not loop.active:
+            break
+        stop_if(cancelled)
+        ended.update(loop.step())
+        if strict and any(isinstance(output, EngineError) for output in ended.values()):
+            break
+        if on_step is not None:
+            on_step(index, len(solver.timesteps), timestep)
+    return ended

@@ -93,7 +93,7 @@ def test_opset_23_uses_native_attention_and_agrees(exported: Any, tmp_path: Path
     sample, states = (torch.randn(shape, generator=generator) for shape in ((3, 4, 16, 8), (3, 32, 16)))
     with torch.no_grad():
         expected = exported.pipeline.unet(sample, torch.tensor(501), states).sample
-    inputs = {"sample": sample.numpy(), "timestep": np.array(501), "encoder_hidden_states": states.numpy()}
+    inputs = {"sample": sample.numpy(), "timestep": np.full(3, 501), "encoder_hidden_states": states.numpy()}
     found = OnnxEngine(path, threads=1).run(inputs)["out_sample"]
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
 
@@ -110,7 +110,7 @@ def test_interface_is_optimums(exported: Any) -> None:
     }
     assert ports(models["unet"].input) == {
         "sample": ["batch_size", 4, "height", "width"],
-        "timestep": [],
+        "timestep": ["batch_size"],
         "encoder_hidden_states": ["batch_size", 32, 16],
     }
     assert ports(models["unet"].output) == {"out_sample": ["batch_size", 4, "height", "width"]}
@@ -126,13 +126,13 @@ def test_unet_takes_any_batch_and_multiples_of_8(exported: Any, batch: int, size
     with torch.no_grad():
         expected = exported.pipeline.unet(sample, torch.tensor(41), states).sample
     engine = OnnxEngine(exported.folder / "unet" / "model.onnx", threads=1)
-    inputs = {"sample": sample.numpy(), "timestep": np.array(41), "encoder_hidden_states": states.numpy()}
+    inputs = {"sample": sample.numpy(), "timestep": np.full(batch, 41), "encoder_hidden_states": states.numpy()}
     np.testing.assert_allclose(engine.run(inputs)["out_sample"], expected.numpy(), atol=1e-5)
 
 
 def test_odd_latents_and_other_token_counts_fail_clearly(exported: Any) -> None:
     engine = OnnxEngine(exported.folder / "unet" / "model.onnx", threads=1)
-    states, timestep = np.zeros((1, 32, 16), np.float32), np.array(1)
+    states, timestep = np.zeros((1, 32, 16), np.float32), np.ones(1)
     for sample, text in (((1, 4, 9, 9), states), ((1, 4, 8, 8), states[:, :20])):
         inputs = {"sample": np.zeros(sample, np.float32), "timestep": timestep, "encoder_hidden_states": text}
         with pytest.raises(EngineError, match=r"unet/model\.onnx failed"):
@@ -161,5 +161,5 @@ def test_a_unet_of_five_levels_is_refused(make_pipeline: Any) -> None:
 def test_components_are_data() -> None:
     port = Port("sample", ("batch_size", 4, "height", "width"))
     assert port.dynamic == {0: "batch_size", 2: "height", 3: "width"}
-    assert Port("timestep", (), "int64").dynamic == {}
+    assert Port("input_ids", (2, 32), "int64").dynamic == {}
     assert dataclasses.is_dataclass(port)

@@ -16,6 +16,7 @@ import torch
 
 from pruneguard.errors import ConfigError, ExportError, RequestError
 from pruneguard.export import ParityLimits, ParitySettings, check_parity, export_onnx, onnx, sampler_settings
+from pruneguard.measurement import find
 from pruneguard.runtime import SamplerSettings, draw, onnx_components, torch_components
 
 FILES = [
@@ -83,12 +84,35 @@ def test_the_record_tells_what_was_made_and_measured(exported: Any) -> None:
         "batch 1, timestep 401, latents 8x8",
         "batch 2, timestep 201, latents 8x8",
         "batch 3, timestep 1, latents 8x8",
-        "batch 1, timestep 501, latents 16x8",
+        "batch 1, timestep 751, latents 16x8",
         "batch 2, timestep 1, latents 16x8",
+        "batch 3, timesteps 961 521 1, latents 8x8",
     ]
     assert min(parity["images"]["psnr_db"]) >= 60
-    stages = ["text_encoder", "unet", "vae_decoder", "parity", "images", "done"]
-    assert exported.stages == [(stage, index, 5) for index, stage in enumerate(stages)]
+
+
+def test_the_record_has_measurements(exported: Any) -> None:
+    worst = find(exported.record.measurements, "parity/unet/relative_l2")
+    assert worst is not None and worst.count == 9 and 0 < worst.value < 1e-5
+    assert worst.protocol.settings == {"steps": 25, "guidance_scale": 7.5}
+    cosine = find(exported.record.measurements, "parity/vae_decoder/cosine")
+    assert cosine is not None and cosine.count == 6 and 0.99999 < cosine.value <= 1
+    # Both outputs of the text encoder count, at three batch sizes.
+    text = find(exported.record.measurements, "parity/text_encoder/max_abs")
+    assert text is not None and text.count == 6
+    images = find(exported.record.measurements, "parity/images/psnr")
+    assert images is not None and images.value == min(exported.record.parity["images"]["psnr_db"])
+    assert (images.unit, images.count, images.seeds) == ("dB", 2, (0, 1))
+
+
+def test_progress_advances_with_every_case_and_call(exported: Any) -> None:
+    stages = [stage for stage, _, _ in exported.stages]
+    assert list(dict.fromkeys(stages)) == ["text_encoder", "unet", "vae_decoder", "parity", "images", "done"]
+    # Three graphs; 26 calls of the reference and 5 at the oblong size, 18 cases; 26 calls of the engines.
+    assert {total for _, _, total in exported.stages} == {3 + 26 + 5 + 18 + 26}
+    done = [count for _, count, _ in exported.stages]
+    assert done == [*range(79), 78]
+    assert (stages.count("parity"), stages.count("images")) == (1 + 26 + 5 + 18, 26)
 
 
 def test_sampler_settings_are_the_runtimes(exported: Any) -> None:
@@ -104,6 +128,7 @@ def test_sampler_settings_are_the_runtimes(exported: Any) -> None:
         "scaling_factor": 0.18215,
         "text_tokens": 32,
         "prediction_type": "v_prediction",
+        "solver": "pndm",
     }
     SamplerSettings.from_dict({**settings, "scheduler": scheduler})
 
@@ -140,7 +165,7 @@ def test_engines_that_disagree_are_not_kept(exported: Any, make_pipeline: Any, t
             with torch.no_grad():
                 pipeline.unet.conv_out.weight[0] += 0.01
 
-    with pytest.raises(ExportError, match=r"^unet out_sample \(batch 1, timestep 501, latents 8x8\): .* is above"):
+    with pytest.raises(ExportError, match=r"^unet out_sample \(batch 1, timestep 501, latents 8x8\): .*; the engines are refused$"):
         export_onnx(pipeline, folder, parity=BRIEF, on_progress=corrupt)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["onnx"] * earlier
@@ -159,18 +184,24 @@ def test_a_model_that_turns_not_finite_while_sampling_is_not_kept(make_pipeline:
     pipeline = make_pipeline()
     with torch.no_grad():
         pipeline.unet.conv_out.weight.fill_(3e38)
-    with pytest.raises(ExportError, match="the source pipeline: the UNet gave values that are not finite"):
+    with pytest.raises(ExportError, match="the reference: the UNet gave values that are not finite"):
         export_onnx(pipeline, tmp_path / "onnx", parity=BRIEF)
     assert not any(tmp_path.iterdir())
 
 
-def test_a_broken_engine_is_named(exported: Any, make_pipeline: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "onnx"
-    shutil.copytree(exported.folder, folder)
-    model = folder / "vae_decoder" / "model.onnx"
-    model.write_bytes(model.read_bytes()[:-1000])
+@pytest.mark.usefixtures("ready_graphs")
+def test_a_broken_engine_is_named(make_pipeline: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = onnx.write_graph
+
+    def cut(component: Any, path: Path, *, opset: int) -> int:
+        nodes = whole(component, path, opset=opset)
+        if component.name == "vae_decoder":
+            path.write_bytes(path.read_bytes()[:-1000])
+        return nodes
+
+    monkeypatch.setattr(onnx, "write_graph", cut)
     with pytest.raises(ExportError, match=r"the exported engines: .*vae_decoder/model\.onnx"):
-        check_parity(make_pipeline(), folder, settings=BRIEF)
+        export_onnx(make_pipeline(), tmp_path / "onnx", parity=BRIEF)
 
 
 @pytest.mark.usefixtures("ready_graphs")
@@ -208,7 +239,14 @@ def test_a_disk_that_fails_is_one_clear_line(
 
 
 def test_parity_settings_are_checked() -> None:
-    cases: tuple[dict[str, Any], ...] = ({"steps": 0}, {"images": 0}, {"batches": ()}, {"batches": (0,)})
+    cases: tuple[dict[str, Any], ...] = (
+        {"steps": 0},
+        {"steps": 101},
+        {"guidance_scale": 1.0},
+        {"images": 0},
+        {"batches": ()},
+        {"batches": (0,)},
+    )
     for wrong in cases:
         with pytest.raises(ConfigError, match=f"parity {next(iter(wrong))}"):
             ParitySettings(**wrong)

@@ -48,7 +48,7 @@ def text_encoder_graph(vocabulary: int) -> onnx.ModelProto:
 
 
 def unet_graph() -> onnx.ModelProto:
-    """v = tanh(convolution(x) + mean(text) + t / 1000)."""
+    """v = tanh(convolution(x) + mean(text) + t / 1000), with one t for each row."""
     kernel = 0.2 * np.random.default_rng(1).standard_normal((CHANNELS, CHANNELS, 3, 3)).astype(np.float32)
     node = helper.make_node
     return _model(
@@ -56,19 +56,19 @@ def unet_graph() -> onnx.ModelProto:
             node("Conv", ["sample", "kernel"], ["mixed"], pads=[1, 1, 1, 1]),
             node("ReduceMean", ["encoder_hidden_states"], ["mean"], axes=[1, 2], keepdims=1),
             node("Unsqueeze", ["mean", "last"], ["text"]),
-            node("Cast", ["timestep"], ["time"], to=TensorProto.FLOAT),
-            node("Mul", ["time", "thousandth"], ["when"]),
+            node("Mul", ["timestep", "thousandth"], ["time"]),
+            node("Unsqueeze", ["time", "all"], ["when"]),
             node("Add", ["mixed", "text"], ["shifted"]),
             node("Add", ["shifted", "when"], ["total"]),
             node("Tanh", ["total"], ["out_sample"]),
         ],
         [
             _info("sample", ["b", CHANNELS, "h", "w"]),
-            _info("timestep", [], TensorProto.INT64),
+            _info("timestep", ["b"]),
             _info("encoder_hidden_states", ["b", "l", WIDTH]),
         ],
         _info("out_sample", ["b", CHANNELS, "h", "w"]),
-        {"kernel": kernel, "last": np.array([3]), "thousandth": np.float32(0.001)},
+        {"kernel": kernel, "last": np.array([3]), "all": np.array([1, 2, 3]), "thousandth": np.float32(0.001)},
     )
 
 

@@ -44,7 +44,7 @@ def split_unet(tmp_path: Path, tiny: Any) -> Path:
 def inputs(rows: int = 2) -> dict[str, Any]:
     return {
         "sample": np.ones((rows, 4, 8, 8), dtype=np.float32),
-        "timestep": np.asarray(500),
+        "timestep": np.full(rows, 500),
         "encoder_hidden_states": np.zeros((rows, 16, 8)),
     }
 
@@ -63,7 +63,7 @@ def test_runs_casts_and_describes(unet: Path) -> None:
     engine = OnnxEngine(unet, threads=1)
     output = engine.run(inputs())["out_sample"]
     assert output.shape == (2, 4, 8, 8) and output.dtype == np.float32
-    assert engine.describe()["inputs"]["timestep"] == "int64"
+    assert engine.describe()["inputs"]["timestep"] == "float32"
     assert engine.describe()["threads"] == 1
 
 
@@ -71,7 +71,7 @@ def test_outputs_of_two_runs_do_not_share_memory(unet: Path) -> None:
     engine = OnnxEngine(unet)
     first = engine.run(inputs())["out_sample"]
     kept = first.copy()
-    engine.run({**inputs(), "timestep": np.asarray(1)})
+    engine.run({**inputs(), "timestep": np.ones(2)})
     assert np.array_equal(first, kept)
 
 
@@ -204,6 +204,10 @@ def test_a_component_in_the_wrong_place_is_refused(tiny_bundle: Path, tiny: Any)
         ({"guidance_scale": float("nan")}, "guidance_scale"),
         ({"prediction_type": "epsilon"}, "prediction_type 'epsilon' is not the scheduler's"),
         ({"scheduler": None}, "scheduler must be"),
+        ({"steps": 101}, "sampler steps must be a whole number from 1 to 100, not 101"),
+        ({"guidance_scale": 30.5}, "sampler guidance_scale must be a number from 0 to 30"),
+        ({"solver": "pndn"}, "unknown solver 'pndn': did you mean 'pndm'"),
+        ({"scheduler": {}, "prediction_type": "epsilon", "steps": 3}, "sampler steps must be at least 4"),
     ],
 )
 def test_wrong_settings_are_refused(tiny: Any, changes: dict[str, Any], message: str) -> None:
@@ -212,5 +216,7 @@ def test_wrong_settings_are_refused(tiny: Any, changes: dict[str, Any], message:
 
 
 def test_unknown_and_missing_settings_are_named(tiny_bundle: Path) -> None:
-    with pytest.raises(ConfigError, match=r"latent_channels, latent_size, .*stepz"):
+    with pytest.raises(ConfigError, match="sampler: unknown setting 'stepz': did you mean 'steps'"):
         onnx_components(tiny_bundle, sampler={"stepz": 3})
+    with pytest.raises(ConfigError, match="sampler: Object missing required field `scheduler`"):
+        onnx_components(tiny_bundle, sampler={"steps": 3})

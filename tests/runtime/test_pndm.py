@@ -10,7 +10,7 @@ import torch
 from diffusers import PNDMScheduler
 
 from pruneguard.errors import ConfigError, RequestError
-from pruneguard.runtime import PndmState, make_schedule, pndm_step
+from pruneguard.runtime.sampling.solvers.pndm import PndmState, make_pndm, pndm_step
 
 STABLE_DIFFUSION: dict[str, Any] = {
     "beta_start": 0.00085,
@@ -36,17 +36,17 @@ def differences(steps: int, **changes: Any) -> tuple[float, float]:
     config = {**STABLE_DIFFUSION, **changes}
     reference = PNDMScheduler(**config)
     reference.set_timesteps(steps)
-    schedule = make_schedule(config, steps)
-    assert list(schedule.timesteps) == reference.timesteps.tolist()
+    solver = make_pndm(config, steps)
+    assert list(solver.timesteps) == reference.timesteps.tolist()
     random = np.random.default_rng(steps)
     theirs = torch.from_numpy(random.standard_normal((2, 1, 2, 3), dtype=np.float32))
     ours, free = PndmState(), PndmState()
     sample = theirs.numpy().copy()
     call, run, size = 0.0, 0.0, 1.0
-    for timestep in schedule.timesteps:
+    for timestep in solver.timesteps:
         output = random.standard_normal(sample.shape, dtype=np.float32)
-        after, ours = pndm_step(schedule, ours, output, theirs.numpy())
-        sample, free = pndm_step(schedule, free, output, sample)
+        after, ours = pndm_step(solver, ours, output, theirs.numpy())
+        sample, free = pndm_step(solver, free, output, sample)
         theirs = reference.step(torch.from_numpy(output), timestep, theirs).prev_sample
         assert after.dtype == sample.dtype == np.float32
         call = max(call, float(np.abs(after - theirs.numpy()).max()))
@@ -92,7 +92,7 @@ def test_equals_diffusers_for_spacings_and_ends(skip: bool, spacing: str, offset
 def test_equals_diffusers_for_beta_schedules(changes: dict[str, Any]) -> None:
     config = {**STABLE_DIFFUSION, **changes}
     reference = PNDMScheduler(**config).alphas_cumprod.numpy()
-    assert np.array_equal(make_schedule(config, 10).alphas_cumprod, reference)
+    assert np.array_equal(make_pndm(config, 10).alphas_cumprod, reference)
     for steps in (1, 2, 3, 5, 25, 100):
         assert_equal_to_diffusers(steps, **changes)
 
@@ -104,7 +104,7 @@ def test_all_spacings_have_the_timesteps_of_diffusers_up_to_its_rounding_slip() 
             reference = PNDMScheduler(skip_prk_steps=True, timestep_spacing=spacing)
             reference.set_timesteps(steps)
             theirs = reference.timesteps.tolist()
-            ours = list(make_schedule({"skip_prk_steps": True, "timestep_spacing": spacing}, steps).timesteps)
+            ours = list(make_pndm({"skip_prk_steps": True, "timestep_spacing": spacing}, steps).timesteps)
             if ours != theirs:
                 slips.append((spacing, steps))
                 assert [*ours, -1] == theirs
@@ -113,36 +113,36 @@ def test_all_spacings_have_the_timesteps_of_diffusers_up_to_its_rounding_slip() 
 
 @pytest.mark.parametrize(("steps", "calls"), [(1, 1), (2, 3), (25, 26), (50, 51)])
 def test_counts_of_calls(steps: int, calls: int) -> None:
-    assert len(make_schedule(STABLE_DIFFUSION, steps).timesteps) == calls
+    assert len(make_pndm(STABLE_DIFFUSION, steps).timesteps) == calls
 
 
 def test_runge_kutta_warm_up_costs_nine_more_calls() -> None:
-    assert len(make_schedule({}, 25).timesteps) == 34
+    assert len(make_pndm({}, 25).timesteps) == 34
 
 
 def test_a_reused_output_buffer_changes_nothing() -> None:
-    schedule = make_schedule(STABLE_DIFFUSION, 25)
+    solver = make_pndm(STABLE_DIFFUSION, 25)
     noise = np.random.default_rng(0).standard_normal((1, 2, 4, 4), dtype=np.float32)
     results = []
     for reuse in (False, True):
         buffer, sample, state = np.empty_like(noise), noise.copy(), PndmState()
-        for timestep in schedule.timesteps:
+        for timestep in solver.timesteps:
             output = model(sample, timestep)
             if reuse:
                 buffer[...] = output
                 output = buffer
-            sample, state = pndm_step(schedule, state, output, sample)
+            sample, state = pndm_step(solver, state, output, sample)
         results.append(sample)
     assert np.array_equal(results[0], results[1])
 
 
 def test_a_step_is_a_function_of_its_arguments() -> None:
-    schedule = make_schedule(STABLE_DIFFUSION, 10)
+    solver = make_pndm(STABLE_DIFFUSION, 10)
     sample = np.ones((1, 1, 2, 2), dtype=np.float32)
     output = np.full_like(sample, 0.5)
-    _, state = pndm_step(schedule, PndmState(), output, sample)
-    first, _ = pndm_step(schedule, state, output, sample)
-    second, _ = pndm_step(schedule, state, output, sample)
+    _, state = pndm_step(solver, PndmState(), output, sample)
+    first, _ = pndm_step(solver, state, output, sample)
+    second, _ = pndm_step(solver, state, output, sample)
     assert np.array_equal(first, second)
     assert (sample == 1).all() and (output == 0.5).all()
 
@@ -150,14 +150,14 @@ def test_a_step_is_a_function_of_its_arguments() -> None:
 @pytest.mark.parametrize("steps", [0, 101, -1, 2.5, True, "25"])
 def test_a_wrong_number_of_steps_is_refused(steps: Any) -> None:
     with pytest.raises(RequestError, match="steps must be a whole number from 1 to 100"):
-        make_schedule(STABLE_DIFFUSION, steps)
+        make_pndm(STABLE_DIFFUSION, steps)
 
 
 def test_warm_up_needs_four_steps_as_in_diffusers() -> None:
     with pytest.raises(ValueError, match="broadcast"):
         PNDMScheduler(skip_prk_steps=False).set_timesteps(3)
     with pytest.raises(RequestError, match="at least 4"):
-        make_schedule({}, 3)
+        make_pndm({}, 3)
 
 
 @pytest.mark.parametrize(
@@ -175,4 +175,4 @@ def test_warm_up_needs_four_steps_as_in_diffusers() -> None:
 )
 def test_a_wrong_scheduler_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        make_schedule({**STABLE_DIFFUSION, **changes}, 25)
+        make_pndm({**STABLE_DIFFUSION, **changes}, 25)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pruneguard.errors import Cancelled, RequestError
-from pruneguard.runtime import Components, EngineError, Tokens, denoise, draw, draw_latents, draw_noise, make_schedule
+from pruneguard.runtime import Components, EngineError, Tokens, denoise, draw, draw_latents, draw_noise
+from pruneguard.runtime.sampling.solvers.pndm import make_pndm
 
 
 class Function:
@@ -39,9 +40,9 @@ def letters(prompts: Any) -> Tokens:
 
 
 def predict(sample: Any, timestep: Any, encoder_hidden_states: Any) -> Any:
-    assert timestep.shape == () and timestep.dtype == np.int64
+    assert timestep.shape == (len(sample),) and timestep.dtype == np.float32
     text = encoder_hidden_states.mean(axis=(1, 2)).reshape(-1, 1, 1, 1)
-    return np.tanh(0.5 * sample + 0.01 * text + timestep / 1000)
+    return np.tanh(0.5 * sample + 0.01 * text + timestep.reshape(-1, 1, 1, 1) / 1000)
 
 
 def encode(input_ids: Any) -> Any:
@@ -118,11 +119,11 @@ def test_guidance_arithmetic() -> None:
         lambda sample, timestep, encoder_hidden_states: 0 * sample + encoder_hidden_states[:, :1, :1, None],
         "out_sample",
     )
-    schedule = make_schedule({"skip_prk_steps": True}, 1)
+    solver = make_pndm({"skip_prk_steps": True}, 1)
     noise = np.ones((1, 4, 2, 2), dtype=np.float32)
     cond, uncond = np.full((1, 2, 3), 3.0, np.float32), np.full((1, 2, 3), 1.0, np.float32)
-    guided = denoise(unet, noise, cond, uncond, schedule, 5.0)
-    direct = denoise(unet, noise, np.full((1, 2, 3), 11.0, np.float32), None, schedule, 1.0)
+    guided = denoise(unet, noise, cond, uncond, solver, 5.0)
+    direct = denoise(unet, noise, np.full((1, 2, 3), 11.0, np.float32), None, solver, 1.0)
     assert np.abs(guided - direct).max() <= 1e-6
     assert (noise == 1).all()
 
@@ -160,7 +161,7 @@ def test_what_is_not_finite_never_becomes_an_image(parts: Components, component:
         return result
 
     engine.function = broken
-    with pytest.raises(EngineError, match="not finite, so nothing was drawn"):
+    with pytest.raises(EngineError, match="gave values that are not finite; check the engine's precision"):
         draw(parts, ["red"], [1], steps=3)
 
 

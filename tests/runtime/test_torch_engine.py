@@ -108,7 +108,7 @@ def test_a_failing_module_is_an_engine_error(pipeline: Any) -> None:
         torch_components(pipeline).unet.run(
             {
                 "sample": np.zeros((1, 3, 8, 8), np.float32),
-                "timestep": np.asarray(1),
+                "timestep": np.ones(1, np.float32),
                 "encoder_hidden_states": np.zeros((1, 16, 8), np.float32),
             }
         )
