@@ -13,14 +13,18 @@ if TYPE_CHECKING:
     from .layout import sampler_settings
     from .onnx import ExportRecord, export_onnx, write_onnx
     from .parity import ParityReport, ParitySettings, Progress, check_parity
+    from .target import TARGETS, Exported, Target
 
 __all__ = [
+    "TARGETS",
     "Agreement",
     "ExportRecord",
+    "Exported",
     "ParityLimits",
     "ParityReport",
     "ParitySettings",
     "Progress",
+    "Target",
     "check_parity",
     "export_onnx",
     "sampler_settings",
@@ -29,6 +33,9 @@ __all__ = [
 
 # Names are resolved on first use, so that importing the package loads neither torch nor onnx.
 _HOMES = {
+    "TARGETS": "target",
+    "Exported": "target",
+    "Target": "target",
     "Agreement": "agreement",
     "ExportRecord": "onnx",
     "ParityLimits": "agreement",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pruneguard.bundle import EngineRecord
 from pruneguard.registry import Registry
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[str, int, int], None]
 """`on_progress(stage, done, total)` as each stage of an export begins, and once at the end."""
+
+
+class Exported(NamedTuple):
+    """What a target wrote: the record for the manifest, and a report of how the engine agrees, as JSON carries it."""
+
+    engine: EngineRecord
+    report: dict[str, Any]
 
 
 class Target(Protocol):
@@ -33,7 +40,7 @@ class Target(Protocol):
         *,
         prompts: Sequence[str] | None,
         on_progress: OnProgress,
-    ) -> EngineRecord: ...
+    ) -> Exported: ...
 
 
 TARGETS: Registry[Target] = Registry("export target", packages=["pruneguard.export.targets"])

@@ -7,6 +7,8 @@ if __name__ != "pruneguard.runtime":
 
 from pruneguard.text.minors import mentions_minors
 
+from .engines.backend import BACKENDS, Backend, EngineOptions
+from .engines.bundled import choose_engine, engine_components
 from .engines.engine import Components, Engine, EngineError
 from .engines.onnx_engine import OnnxEngine, onnx_components
 from .engines.torch_engine import TorchEngine, sampler_settings, torch_components
@@ -21,13 +23,16 @@ from .sampling.solver import SOLVERS, Solver
 from .sampling.tokens import ClipTokenizer, Tokens
 
 __all__ = [
+    "BACKENDS",
     "SOLVERS",
+    "Backend",
     "ClipTokenizer",
     "Components",
     "ConceptTermsGuard",
     "Denoising",
     "Engine",
     "EngineError",
+    "EngineOptions",
     "Guard",
     "GuardRefusal",
     "GuardedSampler",
@@ -40,12 +45,14 @@ __all__ = [
     "Tokens",
     "TorchEngine",
     "Verdict",
+    "choose_engine",
     "decode_latents",
     "denoise",
     "draw",
     "draw_latents",
     "draw_noise",
     "encode_prompts",
+    "engine_components",
     "mentions_minors",
     "onnx_components",
     "run_guards",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pruneguard.bundle import Bundle
 from pruneguard.errors import ConfigError, GuardFailure, LineageError, PruneguardError, RequestError
 
+from .engines.bundled import choose_engine, engine_components
 from .engines.engine import Components, EngineError
-from .engines.onnx_engine import onnx_components
 from .guards.guard import Guard, GuardRefusal, MinorsGuard, Verdict, check_image, check_prompt
 from .outcomes import Drawn, Outcome, outcome_of
 from .sampling.request import MAX_BATCH, Guidance, Request, make_request, spread_seeds
@@ -37,7 +37,7 @@ class GuardedSampler:
     """Draws images that its guards allow. It keeps no state of a request, so threads may share one sampler.
 
     MinorsGuard is always on, before `guards`. Only `from_bundle` checks audits; whoever gives `components` answers for
-    them. `batch_size` images are drawn together.
+    them. `batch_size` images are drawn together. `engine` is the name of the engine, for reports.
 
     Refused unless `allow_unmeasured`, because no audit measured it: fewer steps than the sampler's own, guidance above
     2 times its own, and negative prompts. Guards check a negative prompt only where the guidance scale is below 1,
@@ -51,10 +51,12 @@ class GuardedSampler:
         guards: Sequence[Guard] = (),
         batch_size: int = 4,
         allow_unmeasured: bool = False,
+        engine: str = "",
     ) -> None:
         if type(batch_size) is not int or not 1 <= batch_size <= MAX_BATCH:
             raise ConfigError(f"batch_size must be a whole number from 1 to {MAX_BATCH}, not {batch_size!r}")
         self.components = components
+        self.engine = engine
         self.guards: tuple[Guard, ...] = (MinorsGuard(), *guards)
         self._batch_size = batch_size
         self._allow_unmeasured = allow_unmeasured
@@ -64,24 +66,25 @@ class GuardedSampler:
         cls,
         path: Path | str,
         *,
+        engine: str | None = None,
         policy: Sequence[str] | None = None,
         limit: float = 1.0,
         allow_unaudited: bool = False,
         threads: int | None = None,
         guards: Sequence[Guard] = (),
-        provider: str = "cpu",
         digest: str | None = None,
         batch_size: int = 4,
         allow_unmeasured: bool = False,
     ) -> GuardedSampler:
-        """Opens a bundle, verifies every file, requires its audits, and loads its ONNX engines.
+        """Opens a bundle, verifies every file, requires its audits, and loads an engine.
 
-        `policy` names concepts whose suppression the caller requires beside those of the bundle's own policy. If
-        neither names a concept, nothing was audited, and only `allow_unaudited` serves the bundle; it excuses no audit
-        that a policy requires. `limit` is the largest share of images in which an audit may have seen a concept; the
-        bundle's own limit counts if it is stricter. If nothing is suppressed, `allow_unmeasured` is on. `digest` is the
-        expected SHA-256 of `bundle.json`, which pins all other files. `threads` is the number of threads inside one
-        operator, `provider` the device, "cpu" or "cuda". Raises BundleError, LineageError and ConfigError.
+        `engine` names the engine; by default it is the fastest one that passed its audits and runs here. `policy` names
+        concepts whose suppression the caller requires beside those of the bundle's own policy. If neither names a
+        concept, nothing was audited, and only `allow_unaudited` serves the bundle; it excuses no audit that a policy
+        requires. `limit` is the largest share of images in which an audit may have seen a concept; the bundle's own
+        limit counts if it is stricter. If nothing is suppressed, `allow_unmeasured` is on. `digest` is the expected
+        SHA-256 of `bundle.json`, which pins all other files. `threads` is the number of threads inside one operator.
+        Raises BundleError, LineageError, AuditError and ConfigError.
         """
         if isinstance(policy, str):
             raise ConfigError("policy must be a list of concept names")
@@ -90,17 +93,22 @@ class GuardedSampler:
         bundle = Bundle.open(path, digest=digest)
         seal = bundle.verify()
         required = tuple(policy or ())
-        bundle.require_audits("onnx", required, limit=limit)
-        suppressed = bundle.manifest.policy_concepts or required
+        name = engine or choose_engine(bundle, required, limit=limit)
+        bundle.require_audits(name, required, limit=limit)
+        suppressed = bundle.manifest.policy.concepts or required
         if not (allow_unaudited or suppressed):
             raise LineageError(
                 f"{bundle.path}: its policy names no concept, so nothing was audited; suppress some with `pruneguard"
                 " train --concepts …`, or accept that with allow_unaudited=True (generate --allow-unaudited)"
             )
-        components = onnx_components(bundle, threads=threads, provider=provider)
+        components = engine_components(bundle.path, bundle.manifest, name, threads=threads)
         seal.check()
         return cls(
-            components, guards=guards, batch_size=batch_size, allow_unmeasured=allow_unmeasured or not suppressed
+            components,
+            guards=guards,
+            batch_size=batch_size,
+            allow_unmeasured=allow_unmeasured or not suppressed,
+            engine=name,
         )
 
     def __call__(

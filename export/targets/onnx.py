@@ -11,10 +11,9 @@ from pruneguard.bundle import EngineRecord
 from pruneguard.measurement import Measurement
 
 from ..graph import check_opset
-from ..layout import GRAPH
 from ..onnx import write_onnx
 from ..parity import ENGINES
-from ..target import TARGETS, OnProgress
+from ..target import TARGETS, Exported, OnProgress
 
 if TYPE_CHECKING:
     from pruneguard.models import Pipeline
@@ -39,19 +38,20 @@ def export_to_onnx(
     *,
     prompts: Sequence[str] | None,
     on_progress: OnProgress,
-) -> EngineRecord:
+) -> Exported:
     """As `Target`: writes the graphs, compares them with the pipeline, and records both."""
     record = write_onnx(pipeline, folder, opset=settings.opset, prompts=prompts, on_progress=on_progress)
     nodes = [Measurement(name=f"nodes/{name}", value=count, unit="count") for name, count in record.nodes.items()]
-    return EngineRecord(
+    engine = EngineRecord(
         target="onnx",
         backend="onnxruntime",
         precision="fp32",
         options={"opset": record.opset},
-        components={name: f"{place}/{name}/{GRAPH}" for name in ENGINES},
+        components={name: f"{place}/{name}" for name in ENGINES},
         tokenizer=f"{place}/tokenizer",
         files=[place],
         built_with=dict(record.versions),
-        parity=list(record.parity),
+        parity=list(record.measurements),
         measurements=nodes,
     )
+    return Exported(engine, record.parity)

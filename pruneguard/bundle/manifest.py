@@ -81,7 +81,7 @@ class EngineRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """One engine as data.
 
     `target` made it and `backend` runs it. `components` maps a component (`text_encoder`, `unet`, `vae_decoder`, and
-    `unet/<name>` for further UNets) to its file. `files` are all files that the engine reads; the path of a folder
+    `unet/<name>` for further UNets) to its folder. `files` are all files that the engine reads; the path of a folder
     stands for everything below it. `tokenizer` is the folder of the tokenizer.
     """
 

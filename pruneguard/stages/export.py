@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pruneguard.bundle import FORMAT, MODEL, Bundle, BundleDraft, EngineRecord, Stage, write_bundle
 from pruneguard.errors import ConfigError
@@ -13,7 +14,7 @@ from pruneguard.evaluation.audit import AuditResult
 from pruneguard.export import TARGETS
 from pruneguard.models import load_pipeline
 from pruneguard.runs.progress import Advance, OnProgress
-from pruneguard.runtime import open_components
+from pruneguard.runtime import engine_components
 from pruneguard.settings import Choice, plain
 from pruneguard.stages.audit import audit_components, bundle_concepts, find_detectors, record_audits, recorded_audit
 
@@ -61,7 +62,7 @@ def export_bundle(
         place = f"engines/{name}"
         folder = draft.folder / place
         shutil.rmtree(folder, ignore_errors=True)
-        engine = entry.build(
+        engine, report = entry.build(
             load_pipeline(draft.folder / "model"),
             folder,
             place,
@@ -70,26 +71,26 @@ def export_bundle(
             on_progress=lambda stage, done, total: on_progress(Advance("export", done, total, detail=stage)),
         )
         draft.add_engine(name, engine)
-        _record(draft, chosen, name, engine)
+        _record(draft, chosen, name, engine, report)
         results: list[AuditResult] = []
         unrecorded: list[str] = []
         if detectors:
-            components = open_components(draft.folder, draft.manifest, name)
+            components = engine_components(draft.folder, draft.manifest, name)
             results = audit_components(name, components, concepts, detectors, audit, on_progress)
             unrecorded = record_audits(draft, name, results, audit, audit.target)
     return ExportResult(Bundle.open(path), name, engine, results, unrecorded)
 
 
-def _record(draft: BundleDraft, target: Choice, name: str, engine: EngineRecord) -> None:
-    """The parity report as a file, and the stage in the lineage; one stage for each engine."""
-    report = f"reports/parity-{name}.json"
-    (draft.folder / report).parent.mkdir(exist_ok=True)
-    (draft.folder / report).write_text(json.dumps(plain(engine.parity), indent=2, sort_keys=True))
+def _record(draft: BundleDraft, target: Choice, name: str, engine: EngineRecord, report: dict[str, Any]) -> None:
+    """Writes the parity report, and adds the stage to the lineage; each engine has a stage of its own."""
+    path = f"reports/parity-{name}.json"
+    (draft.folder / path).parent.mkdir(exist_ok=True)
+    (draft.folder / path).write_text(json.dumps(report, indent=2, sort_keys=True))
     draft.add_stage(
         Stage(
             name=f"export {name}",
             inputs=draft.digests(MODEL),
-            outputs=[f"engines/{name}", report],
+            outputs=[f"engines/{name}", path],
             settings=plain(target),
             versions=dict(engine.built_with),
             measurements=[*engine.measurements, *engine.parity],

@@ -22,7 +22,7 @@ class EngineOptions:
     """How engines are to run, in words that every backend understands.
 
     `provider` is the device, "cpu" or "cuda". `threads` is the number of threads inside one operator; None leaves the
-    choice to the backend. `listed` has the paths, inside the components' folder, that a manifest lists; None stands
+    choice to the backend. `listed` has the names, inside the component's folder, that a manifest lists; None stands
     for a folder without a manifest. `own` are further options that only one backend knows.
     """
 

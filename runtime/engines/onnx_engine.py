@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pruneguard.bundle import MANIFEST, Bundle
+from pruneguard.bundle import MANIFEST
 from pruneguard.errors import BundleError, ConfigError
 
 from ..sampling.settings import SamplerSettings, vae_scale
@@ -21,7 +21,6 @@ from .backend import BACKENDS, EngineOptions, open_components
 from .engine import Components, EngineError
 from .external_data import check_external_data
 
-FOLDER = "onnx"
 GRAPH = "model.onnx"
 INTERFACES = {
     "text_encoder": ({"input_ids"}, "last_hidden_state"),
@@ -113,37 +112,27 @@ class OnnxRuntime:
         file = path / GRAPH
         if not file.is_file():
             raise BundleError(f"{file} is missing; make it with `pruneguard export --onnx`")
-        prefix = f"{path.name}/"
-        listed = None if options.listed is None else frozenset(entry.removeprefix(prefix) for entry in options.listed)
-        check_external_data(file, listed)
+        check_external_data(file, options.listed)
         engine = OnnxEngine(file, threads=options.threads, providers=PROVIDERS[options.provider])
         engine.check_interface(component)
         return engine
 
 
 def onnx_components(
-    source: Path | str | Bundle,
+    folder: Path | str,
     *,
     sampler: Mapping[str, Any] | SamplerSettings | None = None,
     threads: int | None = None,
     provider: str = "cpu",
 ) -> Components:
-    """Loads the engines of a bundle, or of a folder in the layout of optimum's ONNX pipelines; digests are not checked.
+    """The engines of a folder in the layout of optimum's ONNX pipelines, without a manifest.
 
-    A bare folder's sampler settings come from `sampler`, or from the configuration files beside its engines. `threads`
-    is the number of threads inside one operator (None: ONNX Runtime's choice), `provider` the device, "cpu" or "cuda".
+    The sampler settings are `sampler`, or those of the configuration files beside the engines. `threads` is the number
+    of threads inside one operator (None: ONNX Runtime's choice), `provider` the device, "cpu" or "cuda".
     Raises BundleError and ConfigError.
     """
-    if not isinstance(source, Bundle) and (Path(source) / MANIFEST).exists():
-        source = Bundle.open(source)
-    listed = None
-    if isinstance(source, Bundle):
-        listed = frozenset(entry.removeprefix(f"{FOLDER}/") for entry in source.manifest.files)
-        sampler = source.manifest.sampler if sampler is None else sampler
-        folder = source.path / FOLDER
-    else:
-        folder = Path(source)
-    options = EngineOptions(provider=provider, threads=threads, listed=listed)
+    folder = Path(folder)
+    options = EngineOptions(provider=provider, threads=threads)
     settings = read_settings(folder) if sampler is None else sampler
     if not isinstance(settings, SamplerSettings):
         settings = SamplerSettings.from_dict(settings)

@@ -31,7 +31,7 @@ UNET = "engines/onnx/unet/model.onnx"
 ENGINE = EngineRecord(
     target="onnx",
     backend="onnxruntime",
-    components={"unet": UNET},
+    components={"unet": "engines/onnx/unet"},
     tokenizer="engines/onnx/tokenizer",
     files=["engines/onnx"],
 )

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pruneguard.atelier import world
-from pruneguard.bundle import write_bundle
+from pruneguard.bundle import Policy, write_bundle
 from pruneguard.cli import run
 from tests.cli.checks import Fails, one_line
 
@@ -72,7 +72,7 @@ def bundle(tmp_path: Path, tiny_folder: Path) -> Path:
     with write_bundle(path) as draft:
         ENGINES["fill_draft"](draft)
         shutil.copytree(tiny_folder, draft.folder / "model")
-        draft.update(policy={"concepts": []}, concepts={})
+        draft.update(policy=Policy([]), concepts={})
     return path
 
 

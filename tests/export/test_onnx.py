@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pruneguard.errors import ConfigError, ExportError, RequestError
-from pruneguard.export import ParityLimits, ParitySettings, check_parity, export_onnx, onnx, sampler_settings
+from pruneguard.export import ParityLimits, ParitySettings, export_onnx, onnx, sampler_settings
 from pruneguard.measurement import find
 from pruneguard.runtime import SamplerSettings, draw, onnx_components, torch_components
 
@@ -165,7 +165,9 @@ def test_engines_that_disagree_are_not_kept(exported: Any, make_pipeline: Any, t
             with torch.no_grad():
                 pipeline.unet.conv_out.weight[0] += 0.01
 
-    with pytest.raises(ExportError, match=r"^unet out_sample \(batch 1, timestep 501, latents 8x8\): .*; the engines are refused$"):
+    with pytest.raises(
+        ExportError, match=r"^unet out_sample \(batch 1, timestep 501, latents 8x8\): .*; the engines are refused$"
+    ):
         export_onnx(pipeline, folder, parity=BRIEF, on_progress=corrupt)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["onnx"] * earlier

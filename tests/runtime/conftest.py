@@ -8,12 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pruneguard.bundle import Audit, Bundle, BundleDraft, Stage, write_bundle
+from pruneguard.bundle import Audit, Bundle, BundleDraft, EngineRecord, Policy, Stage, write_bundle
+from pruneguard.measurement import Measurement
 from pruneguard.runtime import SamplerSettings
 
 WIDTH, TOKENS, CHANNELS, SIZE, SCALE = 8, 16, 4, 8, 2
@@ -107,8 +109,12 @@ def tiny_settings(**changes: Any) -> SamplerSettings:
     return SamplerSettings(**{**settings, **changes})
 
 
+ENGINE = "onnx-fp32"
+PLACE = f"engines/{ENGINE}"
+
+
 def fill_draft(draft: BundleDraft, unet: onnx.ModelProto | None = None) -> None:
-    folder = draft.folder / "onnx"
+    folder = draft.folder / PLACE
     size = write_tokenizer(folder / "tokenizer")
     graphs = {
         "text_encoder": text_encoder_graph(size),
@@ -119,13 +125,33 @@ def fill_draft(draft: BundleDraft, unet: onnx.ModelProto | None = None) -> None:
         (folder / name).mkdir()
         onnx.save(graph, str(folder / name / "model.onnx"))
     draft.update(sampler=asdict(tiny_settings()), concepts={"hatching": {"terms": ["hatching"]}})
-    draft.update(policy={"concepts": ["hatching"]})
-    draft.add_stage(Stage("export", inputs={"model": "tiny"}, outputs=["onnx"]))
+    draft.update(policy=Policy(["hatching"]))
+    draft.add_engine(ENGINE, engine_record())
+    draft.add_stage(Stage(f"export {ENGINE}", inputs={"model": "tiny"}, outputs=[PLACE]))
 
 
-def add_audit(draft: BundleDraft, concept: str = "hatching", rate: float = 0.01) -> None:
+def engine_record(**changes: Any) -> EngineRecord:
+    record = EngineRecord(
+        target="onnx",
+        backend="onnxruntime",
+        components={name: f"{PLACE}/{name}" for name in ("text_encoder", "unet", "vae_decoder")},
+        tokenizer=f"{PLACE}/tokenizer",
+        files=[PLACE],
+    )
+    return msgspec.structs.replace(record, **changes)
+
+
+def add_audit(draft: BundleDraft, concept: str = "hatching", rate: float = 0.01, subject: str = ENGINE) -> None:
     draft.add_audit(
-        Audit(concept, "onnx", rate, 0.05, rate <= 0.05, {"object": 0.97}, images=100, digests=draft.weights("onnx"))
+        Audit(
+            concept=concept,
+            subject=subject,
+            limit=0.05,
+            passed=rate <= 0.05,
+            measurements=[Measurement(name="drawn", value=rate, unit="share", count=100)],
+            digests=draft.digests(subject),
+            settings=draft.settings_digest(subject),
+        )
     )
 
 
@@ -160,5 +186,6 @@ def tiny() -> Any:
         vae_decoder_graph=vae_decoder_graph,
         write_tokenizer=write_tokenizer,
         add_audit=add_audit,
+        engine_record=engine_record,
         scheduler=SCHEDULER,
     )

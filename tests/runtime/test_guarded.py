@@ -15,9 +15,9 @@ import numpy as np
 import onnx
 import pytest
 
-from pruneguard.bundle import Bundle, BundleDraft, sha256_file, write_bundle
-from pruneguard.errors import BundleError, Cancelled, ConfigError, GuardFailure, LineageError, RequestError
-from pruneguard.runtime import ConceptTermsGuard, GuardedSampler, GuardRefusal, Verdict, draw, onnx_components
+from pruneguard.bundle import Bundle, BundleDraft, Policy, sha256_file, write_bundle
+from pruneguard.errors import AuditError, BundleError, Cancelled, ConfigError, GuardFailure, LineageError, RequestError
+from pruneguard.runtime import ConceptTermsGuard, GuardedSampler, GuardRefusal, Verdict, draw, engine_components
 
 
 class Whiteness:
@@ -81,7 +81,7 @@ def test_requests_of_many_threads_do_not_mix(tiny_bundle: Path) -> None:
 
 @pytest.mark.parametrize("how", ["changed", "missing", "extra", "link"])
 def test_a_file_that_is_not_vouched_for_is_refused(tiny_bundle: Path, tmp_path: Path, how: str) -> None:
-    path = tiny_bundle / "onnx/unet/model.onnx"
+    path = tiny_bundle / "engines/onnx-fp32/unet/model.onnx"
     if how == "changed":
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
@@ -89,11 +89,11 @@ def test_a_file_that_is_not_vouched_for_is_refused(tiny_bundle: Path, tmp_path: 
     elif how == "missing":
         path.unlink()
     elif how == "extra":
-        (tiny_bundle / "onnx/unet/model.onnx.data").write_bytes(b"x")
+        (tiny_bundle / "engines/onnx-fp32/unet/model.onnx.data").write_bytes(b"x")
     else:
         path.rename(tmp_path / "model.onnx")
         path.symlink_to(tmp_path / "model.onnx")
-    with pytest.raises(LineageError, match=r"onnx/unet/model\.onnx"):
+    with pytest.raises(LineageError, match=r"engines/onnx-fp32/unet/model\.onnx"):
         GuardedSampler.from_bundle(tiny_bundle)
 
 
@@ -103,14 +103,14 @@ def test_a_bundle_without_its_audit_is_refused(make_bundle: Callable[..., Path])
 
 
 def test_a_failed_audit_is_refused(make_bundle: Callable[..., Path], tiny: Any) -> None:
-    with pytest.raises(LineageError, match=r"failed its audit \(40.0% drawn, limit 5.0%\)"):
+    with pytest.raises(AuditError, match=r"failed its audit \(40.0% drawn, limit 5.0%\)"):
         GuardedSampler.from_bundle(make_bundle(change=partial(tiny.add_audit, rate=0.4)))
 
 
 def test_an_audit_of_another_engine_is_refused(tiny_bundle: Path, tiny: Any) -> None:
     with write_bundle(tiny_bundle, base=tiny_bundle) as draft:
-        onnx.save(tiny.unet_graph(), str(draft.folder / "onnx/unet/model.onnx"))
-        with (draft.folder / "onnx/unet/model.onnx").open("ab") as file:
+        onnx.save(tiny.unet_graph(), str(draft.folder / "engines/onnx-fp32/unet/model.onnx"))
+        with (draft.folder / "engines/onnx-fp32/unet/model.onnx").open("ab") as file:
             file.write(b"\x10\x01")
     with pytest.raises(LineageError, match="audited on other files"):
         GuardedSampler.from_bundle(tiny_bundle)
@@ -130,9 +130,9 @@ def test_a_stricter_limit_of_the_caller_counts_and_a_laxer_one_does_not(
 ) -> None:
     path = make_bundle()  # its audit saw 1 %
     GuardedSampler.from_bundle(path, limit=0.01)
-    with pytest.raises(LineageError, match=r"failed its audit \(1\.0% drawn, limit 0\.5%\)"):
+    with pytest.raises(AuditError, match=r"failed its audit \(1\.0% drawn, limit 0\.5%\)"):
         GuardedSampler.from_bundle(path, limit=0.005)
-    with pytest.raises(LineageError, match=r"limit 5\.0%"):
+    with pytest.raises(AuditError, match=r"limit 5\.0%"):
         GuardedSampler.from_bundle(make_bundle(change=partial(tiny.add_audit, rate=0.4)), limit=0.5)
     with pytest.raises(ConfigError, match="limit must lie between 0 and 1, not nan"):
         GuardedSampler.from_bundle(path, limit=float("nan"))
@@ -140,7 +140,7 @@ def test_a_stricter_limit_of_the_caller_counts_and_a_laxer_one_does_not(
 
 def test_what_was_not_audited_is_served_on_consent_only(make_bundle: Callable[..., Path], tiny: Any) -> None:
     def change(draft: BundleDraft) -> None:
-        draft.update(policy={"concepts": []})
+        draft.update(policy=Policy([]))
         tiny.add_audit(draft)
 
     path = make_bundle(change=change)
@@ -158,7 +158,7 @@ def test_consent_excuses_no_audit_that_the_policy_asks_for(
     make_bundle: Callable[..., Path], tiny: Any, rate: float | None
 ) -> None:
     path = make_bundle(change=lambda draft: None if rate is None else tiny.add_audit(draft, rate=rate))
-    with pytest.raises(LineageError, match=r"'hatching' (was never audited|failed its audit)"):
+    with pytest.raises(BundleError, match=r"'hatching' (was never audited|failed its audit)"):
         GuardedSampler.from_bundle(path, allow_unaudited=True)
 
 
@@ -186,19 +186,19 @@ def test_a_digest_pins_the_bundle(tiny_bundle: Path) -> None:
 
 
 def test_a_file_swapped_after_its_check_is_noticed(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def swap_then_load(bundle: Bundle, **options: Any) -> Any:
-        file = bundle.file("onnx/unet/model.onnx")
+    def swap_then_load(folder: Path, *arguments: Any, **options: Any) -> Any:
+        file = folder / "engines/onnx-fp32/unet/model.onnx"
         file.write_bytes(file.read_bytes())
-        return onnx_components(bundle, **options)
+        return engine_components(folder, *arguments, **options)
 
-    monkeypatch.setattr("pruneguard.runtime.guarded.onnx_components", swap_then_load)
+    monkeypatch.setattr("pruneguard.runtime.guarded.engine_components", swap_then_load)
     with pytest.raises(LineageError, match="changed while it was being loaded"):
         GuardedSampler.from_bundle(tiny_bundle)
 
 
 def test_a_corrupted_engine_with_a_fitting_digest_is_one_clear_error(tiny_bundle: Path, tiny: Any) -> None:
     with write_bundle(tiny_bundle, base=tiny_bundle) as draft:
-        (draft.folder / "onnx/unet/model.onnx").write_bytes(b"not a model")
+        (draft.folder / "engines/onnx-fp32/unet/model.onnx").write_bytes(b"not a model")
         tiny.add_audit(draft)
     with pytest.raises(BundleError, match=r"unet/model\.onnx"):
         GuardedSampler.from_bundle(tiny_bundle)
@@ -237,7 +237,7 @@ def test_what_audits_measured_and_more_care_need_no_consent(tiny_bundle: Path) -
 
 
 def test_where_nothing_is_suppressed_there_is_nothing_to_measure(make_bundle: Callable[..., Path]) -> None:
-    path = make_bundle(change=lambda draft: draft.update(policy={"concepts": []}))
+    path = make_bundle(change=lambda draft: draft.update(policy=Policy([])))
     sampler = GuardedSampler.from_bundle(path, allow_unaudited=True)
     assert len(sampler("red star", negative_prompt="flat", guidance_scale=20, steps=2, seed=1).images) == 1
 

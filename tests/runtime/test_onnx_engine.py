@@ -12,8 +12,9 @@ import onnx
 import pytest
 from onnx import helper
 
+from pruneguard.bundle import Bundle
 from pruneguard.errors import BundleError, ConfigError
-from pruneguard.runtime import EngineError, OnnxEngine, draw, onnx_components
+from pruneguard.runtime import Components, EngineError, OnnxEngine, draw, engine_components, onnx_components
 from pruneguard.runtime.engines.external_data import check_external_data, external_locations
 
 
@@ -47,6 +48,11 @@ def inputs(rows: int = 2) -> dict[str, Any]:
         "timestep": np.full(rows, 500),
         "encoder_hidden_states": np.zeros((rows, 16, 8)),
     }
+
+
+def in_bundle(path: Path) -> Components:
+    """The components of a bundle's only engine."""
+    return engine_components(path, Bundle.open(path).manifest, "onnx-fp32")
 
 
 def move_data(path: Path, location: str) -> None:
@@ -168,7 +174,7 @@ def test_external_data_is_found_in_subgraphs_and_sparse_constants(tmp_path: Path
 
 
 def test_a_bare_folder_needs_settings_or_configurations(tiny_bundle: Path, tiny: Any, tmp_path: Path) -> None:
-    folder = tiny_bundle / "onnx"
+    folder = tiny_bundle / "engines/onnx-fp32"
     with pytest.raises(BundleError, match=r"scheduler_config\.json is missing"):
         onnx_components(folder)
     configurations = {
@@ -183,17 +189,17 @@ def test_a_bare_folder_needs_settings_or_configurations(tiny_bundle: Path, tiny:
         (folder / name).write_text(json.dumps(content))
     read = onnx_components(folder)
     assert read.sampler == tiny.settings(steps=25)
-    images = [draw(components, ["red"], [1], steps=3) for components in (given, read, onnx_components(tiny_bundle))]
+    images = [draw(components, ["red"], [1], steps=3) for components in (given, read, in_bundle(tiny_bundle))]
     assert np.array_equal(images[0], images[1]) and np.array_equal(images[0], images[2])
 
 
 def test_a_component_in_the_wrong_place_is_refused(tiny_bundle: Path, tiny: Any) -> None:
-    onnx.save(tiny.vae_decoder_graph(), str(tiny_bundle / "onnx/unet/model.onnx"))
+    onnx.save(tiny.vae_decoder_graph(), str(tiny_bundle / "engines/onnx-fp32/unet/model.onnx"))
     with pytest.raises(BundleError, match="inputs and outputs of a unet"):
-        onnx_components(tiny_bundle)
-    (tiny_bundle / "onnx/unet/model.onnx").unlink()
+        in_bundle(tiny_bundle)
+    (tiny_bundle / "engines/onnx-fp32/unet/model.onnx").unlink()
     with pytest.raises(BundleError, match="make it with `pruneguard export --onnx`"):
-        onnx_components(tiny_bundle)
+        in_bundle(tiny_bundle)
 
 
 @pytest.mark.parametrize(

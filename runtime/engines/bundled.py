@@ -1,0 +1,82 @@
+"""The engines of a bundle: which one to serve, and its components."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pruneguard.bundle import DEFAULT_UNET, Bundle, EngineRecord, Manifest
+from pruneguard.errors import AuditError, BundleError, ConfigError, LineageError, PruneguardError
+from pruneguard.measurement import find
+
+from ..sampling.settings import SamplerSettings
+from ..sampling.tokens import ClipTokenizer
+from .backend import BACKENDS, COMPONENTS, EngineOptions
+from .engine import Components, Engine
+
+LATENCY = "latency/image"
+"""The measurement of an engine by which engines are compared, in milliseconds."""
+
+
+def engine_components(
+    folder: Path, manifest: Manifest, name: str, *, threads: int | None = None, unet: str = DEFAULT_UNET
+) -> Components:
+    """The components of an engine of the bundle in `folder`; digests are not checked.
+
+    `unet` names one of the bundle's UNets. Raises ConfigError for a backend that cannot run here, and BundleError.
+    """
+    record = manifest.engines[name]
+    backend = BACKENDS.find(record.backend).build()
+    if reason := backend.usable(_options(record, threads)):
+        raise ConfigError(f"engine {name!r}: {reason}")
+    settings = SamplerSettings.from_dict(manifest.sampler)
+    tokenizer = ClipTokenizer.from_folder(folder / record.tokenizer, settings.text_tokens)
+    engines: dict[str, Engine] = {}
+    for component in COMPONENTS:
+        key = f"unet/{unet}" if component == "unet" and unet != DEFAULT_UNET else component
+        if key not in record.components:
+            raise BundleError(f"{folder}: engine {name!r} has no {key}; export it again")
+        place = record.components[key]
+        options = _options(record, threads, _names_in(manifest, place))
+        engines[component] = backend.open(folder / place, component, options)
+    return Components(**engines, tokenizer=tokenizer, sampler=settings)
+
+
+def choose_engine(bundle: Bundle, required: Sequence[str] = (), *, limit: float = 1.0) -> str:
+    """The name of the fastest engine that this machine can run and that passed its audits.
+
+    Engines without a measured latency come last, in the manifest's order. `required` and `limit` are as in
+    `Bundle.require_audits`. Raises the reason of a single engine, and BundleError with all reasons if there are more.
+    """
+    engines = bundle.manifest.engines
+    if not engines:
+        bundle.require_subject("onnx")
+    reasons: dict[str, PruneguardError] = {}
+    for name in sorted(engines, key=lambda name: _latency(engines[name])):
+        try:
+            bundle.require_audits(name, required, limit=limit)
+        except (AuditError, LineageError) as error:
+            reasons[name] = error
+            continue
+        if reason := BACKENDS.find(engines[name].backend).build().usable(_options(engines[name], None)):
+            reasons[name] = ConfigError(f"engine {name!r}: {reason}")
+            continue
+        return name
+    if len(reasons) == 1:
+        raise next(iter(reasons.values()))
+    raise BundleError(f"{bundle.path}: no engine can be served: {'; '.join(str(error) for error in reasons.values())}")
+
+
+def _latency(record: EngineRecord) -> float:
+    measured = find(record.measurements, LATENCY)
+    return measured.value if measured else float("inf")
+
+
+def _options(record: EngineRecord, threads: int | None, listed: frozenset[str] | None = None) -> EngineOptions:
+    return EngineOptions(provider=record.provider, threads=threads, listed=listed, own=record.options)
+
+
+def _names_in(manifest: Manifest, place: str) -> frozenset[str]:
+    """The names of the listed files below a folder of the bundle, relative to it."""
+    start = f"{place}/"
+    return frozenset(path.removeprefix(start) for path in manifest.files if path.startswith(start))

@@ -1,0 +1,154 @@
+"""The engine of a bundle that is served: by name, or the fastest that passed and runs here."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+
+from pruneguard.bundle import Bundle, BundleDraft
+from pruneguard.errors import AuditError, BundleError, ConfigError, LineageError
+from pruneguard.measurement import Measurement
+from pruneguard.runtime import BACKENDS, GuardedSampler, choose_engine, draw, engine_components
+from pruneguard.runtime.engines.onnx_engine import OnnxRuntime
+
+
+class Elsewhere:
+    """A backend that runs on no machine."""
+
+    def usable(self, options: Any) -> str:
+        return "no such accelerator here"
+
+    def open(self, path: Path, component: str, options: Any) -> Any:
+        raise AssertionError("an engine that cannot run was opened")
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[None]:
+    BACKENDS.register("elsewhere")(Elsewhere)
+    yield
+    BACKENDS.remove("elsewhere")
+
+
+def speed(milliseconds: float) -> list[Measurement]:
+    return [Measurement(name="latency/image", value=milliseconds, unit="ms")]
+
+
+@pytest.fixture
+def several(make_bundle: Callable[..., Path], tiny: Any) -> Callable[..., Bundle]:
+    """A bundle with the engines `onnx-fp32`, `fast` and `slow`, which share files; a rate None means no audit."""
+
+    def make(rates: dict[str, float | None], **changes: Any) -> Bundle:
+        def fill(draft: BundleDraft) -> None:
+            for name, milliseconds in (("fast", 10.0), ("slow", 30.0)):
+                record = tiny.engine_record(measurements=speed(milliseconds), options={"as": name})
+                draft.add_engine(name, msgspec.structs.replace(record, **changes.get(name, {})))
+            for name, rate in rates.items():
+                if rate is not None:
+                    tiny.add_audit(draft, rate=rate, subject=name)
+
+        return Bundle.open(make_bundle(change=fill))
+
+    return make
+
+
+def test_the_fastest_that_passed_is_served(several: Callable[..., Bundle]) -> None:
+    bundle = several({"onnx-fp32": 0.0, "fast": 0.01, "slow": 0.0})
+    assert choose_engine(bundle) == "fast"
+    assert choose_engine(bundle, limit=0.005) == "slow"
+    assert GuardedSampler.from_bundle(bundle.path).engine == "fast"
+    assert GuardedSampler.from_bundle(bundle.path, engine="onnx-fp32").engine == "onnx-fp32"
+
+
+def test_an_engine_without_a_measured_speed_comes_last(several: Callable[..., Bundle]) -> None:
+    assert choose_engine(several({"onnx-fp32": 0.0, "slow": 0.0, "fast": 0.4})) == "slow"
+    assert choose_engine(several({"onnx-fp32": 0.0, "slow": 0.4, "fast": 0.4})) == "onnx-fp32"
+
+
+def test_an_engine_that_cannot_run_here_is_passed_over_and_refused_by_name(
+    several: Callable[..., Bundle], elsewhere: None
+) -> None:
+    bundle = several({"onnx-fp32": None, "fast": 0.0, "slow": 0.0}, fast={"backend": "elsewhere"})
+    assert choose_engine(bundle) == "slow"
+    with pytest.raises(ConfigError, match="engine 'fast': no such accelerator here"):
+        GuardedSampler.from_bundle(bundle.path, engine="fast")
+
+
+def test_if_none_can_be_served_each_reason_is_told(several: Callable[..., Bundle], elsewhere: None) -> None:
+    bundle = several({"fast": 0.0, "slow": 0.4}, fast={"backend": "elsewhere"})
+    with pytest.raises(BundleError, match=r"no engine can be served: .*no such accelerator.*failed its audit.*never"):
+        GuardedSampler.from_bundle(bundle.path)
+    with pytest.raises(AuditError, match="failed its audit"):
+        GuardedSampler.from_bundle(bundle.path, engine="slow")
+    with pytest.raises(LineageError, match="never audited"):
+        GuardedSampler.from_bundle(bundle.path, engine="onnx-fp32")
+    with pytest.raises(BundleError, match="has no engine 'fats': did you mean 'fast'"):
+        GuardedSampler.from_bundle(bundle.path, engine="fats")
+
+
+def test_a_bundle_may_hold_several_unets(make_bundle: Callable[..., Path], tiny: Any) -> None:
+    place = "engines/onnx-fp32"
+
+    def add_second(draft: BundleDraft) -> None:
+        graph = tiny.unet_graph()
+        kernel = next(entry for entry in graph.graph.initializer if entry.name == "kernel")
+        kernel.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(kernel), "kernel"))
+        folder = draft.folder / place / "unet-second"
+        folder.mkdir()
+        onnx.save(graph, str(folder / "model.onnx"))
+        components = {**tiny.engine_record().components, "unet/second": f"{place}/unet-second"}
+        draft.add_engine("onnx-fp32", tiny.engine_record(components=components))
+        draft.update(unets={"default": "model/unet", "second": "model/unet-second"})
+        tiny.add_audit(draft)
+
+    path = make_bundle(change=add_second)
+    manifest = Bundle.open(path).manifest
+    pictures = [
+        draw(engine_components(path, manifest, "onnx-fp32", unet=unet), ["red"], [1], steps=3)
+        for unet in ("default", "second")
+    ]
+    assert not np.array_equal(*pictures)
+    with pytest.raises(BundleError, match="has no unet/third"):
+        engine_components(path, manifest, "onnx-fp32", unet="third")
+
+
+def test_a_new_backend_is_one_class_that_registers_itself(tiny_bundle: Path) -> None:
+    """The toy runs a graph whose file has another name, and the runtime draws with it."""
+
+    class Toy(OnnxRuntime):
+        def open(self, path: Path, component: str, options: Any) -> Any:
+            shutil.copyfile(path / "graph.toy", path / "model.onnx")
+            return super().open(path, component, replace(options, listed=None))
+
+    manifest = Bundle.open(tiny_bundle).manifest
+    expected = draw(engine_components(tiny_bundle, manifest, "onnx-fp32"), ["red"], [1], steps=3)
+    for file in (tiny_bundle / "engines/onnx-fp32").rglob("model.onnx"):
+        file.rename(file.with_name("graph.toy"))
+    toy = msgspec.structs.replace(manifest.engines["onnx-fp32"], backend="toy")
+    BACKENDS.register("toy")(Toy)
+    try:
+        drawn = draw(
+            engine_components(tiny_bundle, msgspec.structs.replace(manifest, engines={"t": toy}), "t"),
+            ["red"],
+            [1],
+            steps=3,
+        )
+    finally:
+        BACKENDS.remove("toy")
+    assert np.array_equal(drawn, expected)
+
+
+def test_a_backend_that_nobody_registered_is_named(make_bundle: Callable[..., Path], tiny: Any) -> None:
+    def fill(draft: BundleDraft) -> None:
+        draft.add_engine("onnx-fp32", tiny.engine_record(backend="onnxruntim"))
+        tiny.add_audit(draft)
+
+    with pytest.raises(ConfigError, match="unknown engine backend 'onnxruntim': did you mean 'onnxruntime'"):
+        GuardedSampler.from_bundle(make_bundle(change=fill))
