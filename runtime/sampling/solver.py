@@ -54,6 +54,11 @@ class SchedulerConfig(Protocol):
     scheduler_class: ClassVar[str]
     """The diffusers class that the solver computes."""
 
+    @property
+    def prediction_type(self) -> str:
+        """What the UNet predicts, in diffusers' words: "epsilon" or "v_prediction"."""
+        ...
+
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> Self:
         """Reads the configuration of `scheduler_class`. Raises ConfigError for one of another class."""

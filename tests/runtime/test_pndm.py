@@ -20,6 +20,19 @@ STABLE_DIFFUSION: dict[str, Any] = {
     "steps_offset": 1,
 }
 CURVED_BETAS = [0.001 + 0.01 * (i / 999) ** 2 for i in range(1000)]
+# The numbers of steps at which diffusers' `trailing` slips, by the number of training timesteps.
+SLIPS = {
+    100: [29, 31, 58, 62, 97],
+    128: [49, 98],
+    250: [61],
+    333: [41, 61, 81, 82],
+    500: [61],
+    999: [13, 15, 23, 26, 30, 46, 52, 53, 60, 92],
+    1000: [61],
+    1500: [57, 91],
+    2000: [61],
+    4000: [61],
+}
 
 
 def model(sample: Any, timestep: int) -> Any:
@@ -97,18 +110,22 @@ def test_equals_diffusers_for_beta_schedules(changes: dict[str, Any]) -> None:
         assert_equal_to_diffusers(steps, **changes)
 
 
-def test_all_spacings_have_the_timesteps_of_diffusers_up_to_its_rounding_slip() -> None:
+@pytest.mark.parametrize("count", [100, 128, 250, 333, 500, 999, 1000, 1500, 2000, 4000])
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+def test_every_number_of_steps_has_the_timesteps_of_diffusers_without_its_slip(spacing: str, count: int) -> None:
+    """With `trailing` diffusers has one timestep too many, -1, where rounding makes its division longer by one."""
     slips = []
-    for spacing in ("leading", "trailing", "linspace"):
-        for steps in range(1, 101):
-            reference = PNDMScheduler(skip_prk_steps=True, timestep_spacing=spacing)
-            reference.set_timesteps(steps)
-            theirs = reference.timesteps.tolist()
-            ours = list(make_pndm({"skip_prk_steps": True, "timestep_spacing": spacing}, steps).timesteps)
-            if ours != theirs:
-                slips.append((spacing, steps))
-                assert [*ours, -1] == theirs
-    assert slips == [("trailing", 61)]
+    for steps in range(1, 101):
+        config = {"skip_prk_steps": True, "timestep_spacing": spacing, "num_train_timesteps": count}
+        reference = PNDMScheduler(**config)
+        reference.set_timesteps(steps)
+        ours = list(make_pndm(config, steps).timesteps)
+        assert len(set(ours)) == steps and len(ours) == max(1, steps + (steps > 1))
+        assert ours == sorted(ours, reverse=True) and 0 <= ours[-1] and ours[0] < count
+        if ours != reference.timesteps.tolist():
+            assert [*ours, -1] == reference.timesteps.tolist()
+            slips.append(steps)
+    assert slips == (SLIPS[count] if spacing == "trailing" else [])
 
 
 @pytest.mark.parametrize(("steps", "calls"), [(1, 1), (2, 3), (25, 26), (50, 51)])

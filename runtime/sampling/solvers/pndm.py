@@ -88,11 +88,14 @@ class PndmConfig:
     def converted(cls, config: Mapping[str, Any]) -> PndmConfig:
         """PNDM at the noise levels of another scheduler, without Runge-Kutta steps.
 
+        As in diffusers' `from_config`, values that were the other class's defaults are left to PNDM's own defaults.
         Raises ConfigError for a scheduler without betas, such as those of flow matching.
         """
         if config.get("beta_schedule") is None and config.get("trained_betas") is None:
             raise ConfigError(f"{config.get('_class_name')} has no betas, so PNDM cannot take over its noise levels")
-        return cls.from_dict({**config, "_class_name": cls.scheduler_class, "skip_prk_steps": True})
+        defaults = set(config.get("_use_default_values", ())) & {"timestep_spacing", "steps_offset", "set_alpha_to_one"}
+        kept = {name: value for name, value in config.items() if name not in defaults}
+        return cls.from_dict({**kept, "_class_name": cls.scheduler_class, "skip_prk_steps": True})
 
 
 @dataclass(frozen=True, eq=False)
