@@ -34,7 +34,7 @@ from pruneguard.pruning.removed import RemovedResnet, RemovedTransformer
 
 
 def apply_plan(unet: UNet2DConditionModel, plan: PruningPlan, *, fold: bool = True) -> None:
-    """Prunes `unet` in place. Raises ConfigError, before anything is changed, where the plan does not fit."""
+    """Prunes `unet` in place. Raises ConfigError, before any change, if the plan does not fit."""
     plan.validate(unet)
     for name in plan.removed:
         _remove(unet, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from benchmarks.folding import RESULT, VARIANTS, Errors, by_resnet, errors, prun
 from pruneguard.measurement import find
 from pruneguard.pruning import surgery
 
+ROOT = Path(__file__).parents[2]
 RESNET = "mid_block.resnets.0"
 
 
@@ -101,7 +103,7 @@ def test_the_summary_of_two_seeds_by_hand() -> None:
 
 
 def test_the_documentation_says_what_was_measured() -> None:
-    found = {entry["name"]: entry["value"] for entry in json.loads(RESULT.read_text())["measurements"]}
+    found = {entry["name"]: entry["value"] for entry in json.loads((ROOT / RESULT).read_text())["measurements"]}
     said = " ".join(str(surgery.__doc__).split())
     for part in ("UNet", "all ResNets"):
         assert f"{found[f'against removed/{part}/folded']:.2f}" in said
