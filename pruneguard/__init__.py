@@ -8,12 +8,12 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # A saved pipeline names `pruneguard.PrunedUNet2DConditionModel`; resolved lazily, this import stays free of torch.
+    # A saved pipeline names `pruneguard.PrunedUNet2DConditionModel`. Loading it lazily keeps this import free of torch.
     if name == "PrunedUNet2DConditionModel":
         from pruneguard.models import PrunedUNet2DConditionModel
 
         return PrunedUNet2DConditionModel
-    if name == "ModelMixin":  # diffusers looks for it beside a component's class to learn how that class is loaded
+    if name == "ModelMixin":  # diffusers looks it up in a component's module to decide how to load the component
         from diffusers import ModelMixin
 
         return ModelMixin

@@ -1,4 +1,4 @@
-"""Errors meant for people: each says what is wrong, in which file or option, and what to do."""
+"""Errors for people: each message says what is wrong, in which file or option, and what to do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DataError(PruneguardError):
 
 
 class TrainingError(PruneguardError):
-    """Training cannot go on; the last good checkpoint is named."""
+    """Training cannot continue; the message names the last good checkpoint."""
 
     code = "training_failed"
 
@@ -43,37 +43,37 @@ class ExportError(PruneguardError):
 
 
 class BundleError(PruneguardError):
-    """A bundle's manifest or files are not what they must be."""
+    """The manifest or the files of a bundle are invalid."""
 
     code = "invalid_bundle"
 
 
 class LineageError(BundleError):
-    """A file changed, is missing or is not vouched for; or a stage or audit that must be there is not."""
+    """A file changed, is missing or is not in the manifest, or a required stage or audit is missing."""
 
     code = "lineage_broken"
 
 
 class AuditError(BundleError):
-    """A model or an engine failed its audit: it is whole, and it draws what it must not."""
+    """A model or an engine failed its audit: its files are intact, but it draws a suppressed concept."""
 
     code = "audit_failed"
 
 
 class RequestError(PruneguardError):
-    """A request to the sampler is out of its contract."""
+    """A request to the sampler is outside its contract."""
 
     code = "invalid_request"
 
 
 class Refusal(PruneguardError):
-    """A guard refused to draw: policy, not failure."""
+    """A guard refused to draw because of its policy."""
 
     code = "content_policy_violation"
 
 
 class GuardFailure(PruneguardError):
-    """A guard could not decide, so nothing is drawn."""
+    """A guard failed to decide, so nothing is drawn."""
 
     code = "guard_unavailable"
 
@@ -85,7 +85,7 @@ class Cancelled(PruneguardError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: what was perhaps meant, and all names that are known."""
+    """The end of a message about an unknown name: the names that are similar to it, and all known names."""
     names = sorted(known)
     close = get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""

@@ -1,9 +1,9 @@
 """MACs and parameters of a UNet, by one stated convention.
 
-One MAC is one multiply-accumulate of a convolution, a linear layer or one of attention's two matrix products; biases,
-norms, activations and softmax count nothing. Batch 1, no factor for classifier-free guidance: an image costs
-`MACs x UNet calls x 2` with guidance. PyTorch's `FlopCounterMode` counts two FLOPs for each MAC; it sees attention on
-the meta device but not in the CPU's fused kernel, so everything here is measured on the meta device.
+One MAC is one multiply-accumulate of a convolution, a linear layer or one of attention's two matrix products. Biases,
+norms, activations and softmax are not counted. The batch is 1 and there is no factor for classifier-free guidance: an
+image with guidance costs `MACs x UNet calls x 2`. PyTorch's `FlopCounterMode` counts two FLOPs for each MAC. It sees
+attention on the meta device but not in the CPU's fused kernel, so all MACs are measured on the meta device.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pruneguard.errors import ConfigError
 
 @dataclass(frozen=True)
 class Macs:
-    """`total` and `without_attention` (attention's two matrix products left out) in MACs, and the parameters."""
+    """`total` MACs, MACs `without_attention` (without attention's two matrix products), and number of parameters."""
 
     total: int
     without_attention: int
@@ -52,7 +52,7 @@ NO_MACS = Macs(0, 0, 0)
 def unet_macs(unet: UNet2DConditionModel, *, latent_size: int | None = None, text_tokens: int = 77) -> Macs:
     """MACs of one UNet call on latents (1, C, latent_size, latent_size) and text states (1, text_tokens, D).
 
-    `latent_size` is the configuration's `sample_size` where it is not given. Raises ConfigError where there is neither.
+    `latent_size` defaults to the configuration's `sample_size`. Raises ConfigError if neither is given.
     """
     return module_macs(unet, latent_size=latent_size, text_tokens=text_tokens)[""]
 
@@ -60,9 +60,9 @@ def unet_macs(unet: UNet2DConditionModel, *, latent_size: int | None = None, tex
 def module_macs(
     unet: UNet2DConditionModel, *, latent_size: int | None = None, text_tokens: int = 77
 ) -> Mapping[str, Macs]:
-    """As `unet_macs`, for every module by its dotted name; "" is the whole UNet. A module's Macs hold its children's.
+    """As `unet_macs`, for every module by its dotted name; "" is the whole UNet. A module's Macs include its children.
 
-    The weights are neither copied nor touched: the call runs with meta tensors in their place.
+    The call runs on meta tensors; the weights are neither copied nor changed.
     """
     counter = _count(unet, _inputs(unet, _latent_size(unet, latent_size), text_tokens))
     modules = dict(unet.named_modules())
@@ -112,7 +112,7 @@ def _inputs(unet: UNet2DConditionModel, latent_size: int, text_tokens: int) -> t
 
 
 def _count(unet: UNet2DConditionModel, inputs: tuple[torch.Tensor, ...]) -> dict[str, int]:
-    """FLOPs by dotted module name, "" for the whole."""
+    """FLOPs by dotted module name, "" for the whole UNet."""
     tensors = [*unet.named_parameters(), *unet.named_buffers()]
     meta = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
     counter = FlopCounterMode(display=False)
@@ -120,7 +120,7 @@ def _count(unet: UNet2DConditionModel, inputs: tuple[torch.Tensor, ...]) -> dict
         torch.func.functional_call(unet, meta, inputs, {"return_dict": False})
     counts: dict[str, int] = {}
     for name, by_operator in counter.get_flop_counts().items():
-        # The tracker calls the whole "Global" and a module "<class of the root>.<dotted name>".
+        # The counter names the whole "Global" and a module "<class of the root>.<dotted name>".
         root, _, inner = name.partition(".")
         if root == type(unet).__name__ or name == "Global":
             counts[inner] = max(counts.get(inner, 0), sum(by_operator.values()))

@@ -1,4 +1,4 @@
-"""Models: the pruned UNet's class, and a Stable Diffusion pipeline's components from wherever they lie."""
+"""Models: the class of a pruned UNet, and the components of a Stable Diffusion pipeline with their loader."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from typing import Any, Self
 import diffusers
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.schedulers import KarrasDiffusionSchedulers
 from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from pruneguard.errors import ConfigError, ModelError
+from pruneguard import atelier
+from pruneguard.errors import ConfigError, ModelError, PruneguardError
 from pruneguard.pruning.plan import PruningPlan
 from pruneguard.pruning.surgery import apply_plan
 from pruneguard.runtime.sampling.settings import vae_scale
 from pruneguard.runtime.sampling.tokens import text_length
-from pruneguard.weights import check_weights, read_json
+from pruneguard.staging import write_failure
+from pruneguard.weights import check_tokenizer, check_weights, read_json
 
 HUB_FILES = (
     "model_index.json",
@@ -39,23 +43,25 @@ HUB_FILES = (
     "*/diffusion_pytorch_model.safetensors.index.json",
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+# What diffusers names as the schedulers that a StableDiffusionPipeline takes.
+_SCHEDULERS = tuple(scheduler.name for scheduler in KarrasDiffusionSchedulers)
 _SOURCES = 'give "atelier", a diffusers folder, a bundle, or a hub id such as owner/model'
 
 
 class PrunedUNet2DConditionModel(UNet2DConditionModel):  # type: ignore[misc]
     """The stock UNet with its pruning plan in the configuration, under `pruning_plan`.
 
-    It is made as the stock architecture and then pruned, so every way of making a diffusers model (`from_config`,
-    `from_pretrained` with and without `low_cpu_mem_usage`) gives the pruned shapes, and it saves, loads and runs in a
-    pipeline like any other. A saved pipeline names `pruneguard.PrunedUNet2DConditionModel`; diffusers reads it once
-    `pruneguard` has been imported.
+    The constructor builds the stock architecture and prunes it. So all ways of making a diffusers model (`from_config`,
+    `from_pretrained` with and without `low_cpu_mem_usage`) give the pruned shapes, and the model saves, loads and runs
+    in a pipeline like any other. A saved pipeline names `pruneguard.PrunedUNet2DConditionModel`; diffusers can load it
+    after `import pruneguard`. Raises ConfigError for a plan that does not fit the architecture.
     """
 
     def __init__(self, pruning_plan: Mapping[str, Any] | None = None, **config: Any) -> None:
         super().__init__(**config)
         plan = PruningPlan.from_dict(pruning_plan or {})
         self.register_to_config(pruning_plan=plan.to_dict())
-        apply_plan(self, plan, fold=False)  # these weights are still to be loaded
+        apply_plan(self, plan, fold=False)  # the weights are loaded later
 
     @property
     def plan(self) -> PruningPlan:
@@ -63,9 +69,10 @@ class PrunedUNet2DConditionModel(UNet2DConditionModel):  # type: ignore[misc]
 
     @classmethod
     def from_unet(cls, unet: UNet2DConditionModel, plan: PruningPlan, *, fold: bool = True) -> Self:
-        """A pruned copy of `unet`, which is left alone; `fold` as in `apply_plan`. Raises ConfigError.
+        """A pruned copy of `unet`; `unet` itself is not changed. `fold` is that of `apply_plan`.
 
-        A UNet that has a plan already is refused: a plan speaks of the dense UNet.
+        Raises ConfigError for a plan that does not fit, and for a UNet that has a plan already: a plan's indices refer
+        to the dense UNet.
         """
         if isinstance(unet, PrunedUNet2DConditionModel) and unet.plan != PruningPlan():
             raise ConfigError("this UNet has a pruning plan already; prune the dense UNet that it was made from")
@@ -85,15 +92,15 @@ def _signature() -> inspect.Signature:
     return inspect.Signature([*stock.values(), own["pruning_plan"]])
 
 
-# diffusers reads from the signature which entries of config.json belong to a class, and from the module where the
-# class of a saved pipeline can be found.
+# diffusers takes from the signature which entries of config.json belong to a class, and from the module where a saved
+# pipeline's class is imported from.
 PrunedUNet2DConditionModel.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
 PrunedUNet2DConditionModel.__module__ = "pruneguard"
 
 
 @dataclass
 class Pipeline:
-    """The components of a Stable Diffusion pipeline, for those who run the steps themselves."""
+    """The components of a Stable Diffusion pipeline; training, export and audits run the steps themselves."""
 
     tokenizer: CLIPTokenizer
     text_encoder: CLIPTextModel
@@ -112,7 +119,7 @@ class Pipeline:
 
     @property
     def vae_scale(self) -> int:
-        """Pixels along one side of a latent."""
+        """Pixels of an image along one side for each element of the latents along that side."""
         return vae_scale(self.vae.config.block_out_channels)
 
     @property
@@ -121,7 +128,7 @@ class Pipeline:
 
     @property
     def text_tokens(self) -> int:
-        """Tokens that a prompt is padded or cut to."""
+        """The number of tokens to which a prompt is padded or cut."""
         return text_length(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
 
     @property
@@ -129,12 +136,12 @@ class Pipeline:
         return torch.device(self.unet.device)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Pipeline:
-        """Moves the models, in place, to `dtype` too where one is given, and returns the pipeline."""
+        """Moves the models in place, converts them to `dtype` if it is given, and returns the pipeline."""
         for model in (self.text_encoder, self.vae, self.unet):
             if dtype is None:
                 model.to(device=device)
                 continue
-            # diffusers warns of every cast that modules must stay in float32, also where it names none.
+            # On a cast diffusers warns about modules that must stay in float32, even if the model has none.
             with nullcontext() if getattr(model, "_keep_in_fp32_modules", None) else quiet():
                 model.to(device=device, dtype=dtype)
         return self
@@ -148,39 +155,44 @@ class Pipeline:
         states: Tensor = self.text_encoder(tokens.input_ids.to(self.text_encoder.device))[0]
         return states
 
-    def save(self, folder: Path) -> None:
-        """Writes a folder for `StableDiffusionPipeline.from_pretrained`, safetensors only. Raises ModelError."""
-        with quiet():
-            from diffusers import StableDiffusionPipeline  # where torchvision is missing transformers remarks on it
+    def to_diffusers(self) -> Any:
+        """These components as a `StableDiffusionPipeline` without a safety checker.
 
-            pipeline = StableDiffusionPipeline(
+        The models are shared. The scheduler is a copy, because drawing changes a scheduler.
+        """
+        with quiet():
+            from diffusers import StableDiffusionPipeline  # transformers logs a remark if torchvision is missing
+
+            return StableDiffusionPipeline(
                 vae=self.vae,
                 text_encoder=self.text_encoder,
                 tokenizer=self.tokenizer,
                 unet=self.unet,
-                scheduler=self.scheduler,
+                scheduler=copy.deepcopy(self.scheduler),
                 safety_checker=None,
                 feature_extractor=None,
                 requires_safety_checker=False,
             )
-            try:
+
+    def save(self, folder: Path) -> None:
+        """Writes a folder for `StableDiffusionPipeline.from_pretrained`, safetensors only. Raises ModelError."""
+        pipeline = self.to_diffusers()
+        try:
+            with quiet():
                 pipeline.save_pretrained(folder, safe_serialization=True)
-            except Exception as error:  # safetensors reports a full disk by an exception class of its own
-                if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
-                    raise
-                raise ModelError(
-                    f"{folder}: cannot be written ({error}); free space or choose another folder"
-                ) from error
+        except (OSError, SafetensorError) as error:
+            raise ModelError(write_failure(error, folder)) from error
 
 
 def load_pipeline(source: str | Path, *, dtype: torch.dtype = torch.float32) -> Pipeline:
-    """The pipeline from "atelier", a diffusers folder, a bundle folder or a hub id, in eval mode on the CPU.
+    """Loads "atelier", a diffusers folder, a bundle folder or a hub id, in eval mode on the CPU.
 
-    Reads safetensors only and runs no code from the source. Raises ModelError, which names the file and the remedy,
-    for whatever is missing, broken or not a Stable Diffusion pipeline.
+    Reads safetensors only and runs no code from the source. Raises ModelError, which names the file and the remedy, if
+    a part is missing or damaged, or if the source is not a Stable Diffusion pipeline.
     """
     folder = _folder(source)
     classes = _component_classes(folder)
+    check_tokenizer(folder / "tokenizer")
     check_weights(folder / "text_encoder", "model")
     for name in ("unet", "vae"):
         check_weights(folder / name, "diffusion_pytorch_model")
@@ -198,15 +210,13 @@ def load_pipeline(source: str | Path, *, dtype: torch.dtype = torch.float32) -> 
     for model in (pipeline.text_encoder, pipeline.vae, pipeline.unet):
         model.eval()
     for model in (pipeline.vae, pipeline.unet):
-        model.register_to_config(_name_or_path="")  # where this machine keeps it is no part of what is saved
+        model.register_to_config(_name_or_path="")  # a path of this machine must not be saved with the model
     return pipeline
 
 
 def _folder(source: str | Path) -> Path:
     if str(source) == "atelier":
-        from pruneguard import atelier
-
-        return Path(atelier.folder())
+        return atelier.folder()
     path = Path(source)
     if path.is_file():
         raise ModelError(f"{path}: a single file; {_SOURCES}")
@@ -233,7 +243,7 @@ def _download(hub_id: str) -> Path:
 
 
 def _component_classes(folder: Path) -> dict[str, str]:
-    """Class names by component. Raises ModelError unless the folder is a Stable Diffusion pipeline that we can read."""
+    """Class names by component. Raises ModelError unless the folder is a Stable Diffusion pipeline of known classes."""
     if not (folder / "model_index.json").exists():
         raise ModelError(f"{folder}: no model_index.json, so not a diffusers pipeline; {_SOURCES}")
     index = read_json(folder / "model_index.json")
@@ -245,7 +255,7 @@ def _component_classes(folder: Path) -> dict[str, str]:
         "text_encoder": ("CLIPTextModel",),
         "vae": ("AutoencoderKL",),
         "unet": ("UNet2DConditionModel", "PrunedUNet2DConditionModel"),
-        "scheduler": tuple(name for name in dir(diffusers) if name.endswith("Scheduler")),
+        "scheduler": _SCHEDULERS,
     }
     classes: dict[str, str] = {}
     for name, known in expected.items():
@@ -263,13 +273,15 @@ def _component_classes(folder: Path) -> dict[str, str]:
 def _load(kind: Any, folder: Path, **options: Any) -> Any:
     try:
         return kind.from_pretrained(folder, local_files_only=True, **options)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(f"{folder}: cannot be loaded ({first}); download the model again") from error
+    except PruneguardError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    except Exception as error:  # on a damaged file the libraries raise errors of many unrelated classes
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ModelError(f"{folder}: cannot be loaded ({said}); download the model again") from error
 
 
 def _load_weights(kind: Any, folder: Path, **options: Any) -> Any:
-    """A model all of whose tensors were in the file: the libraries draw missing ones at random and only log it."""
+    """Loads a model and requires every tensor: the libraries replace a missing one by random values and only log it."""
     read_json(folder / "config.json")
     model, info = _load(kind, folder, use_safetensors=True, output_loading_info=True, **options)
     missing = sorted(info["missing_keys"])
@@ -280,7 +292,7 @@ def _load_weights(kind: Any, folder: Path, **options: Any) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps the libraries' notes and bars, which concern absent safety checkers and the like, out of our output."""
+    """Silences the logs and progress bars of diffusers and transformers, such as remarks on absent safety checkers."""
     levels = diffusers_logging.get_verbosity(), transformers_logging.get_verbosity()
     bars = diffusers_logging.is_progress_bar_enabled(), transformers_logging.is_progress_bar_enabled()
     for library in (diffusers_logging, transformers_logging):

@@ -1,4 +1,4 @@
-"""Versions of what computed something, for records and reports."""
+"""Versions of the software that computed a result, for records and reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pruneguard import __version__
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """The versions of pruneguard, of Python and of `packages`, by distribution name; one not installed is left out."""
+    """Versions of pruneguard, Python and `packages` by distribution name, without packages that are not installed."""
     found = {"pruneguard": __version__, "python": platform.python_version()}
     for name in packages:
         try:

@@ -1,8 +1,9 @@
-"""Looks at a model folder before any library reads it, so that what is wrong is said in one line."""
+"""Checks a model folder before a library reads it, so that a damaged or unsuitable file gets an error of one line."""
 
 from __future__ import annotations
 
 import json
+import stat
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,24 @@ from pruneguard.errors import ModelError
 
 LFS_POINTER = b"version https://git-lfs"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-_HEADER_LIMIT = 100_000_000
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a configuration file. Raises ModelError where it is missing, a Git LFS pointer or not an object."""
+    """The JSON object in a configuration file.
+
+    Raises ModelError if the file cannot be read, is a Git LFS pointer, or holds anything but a JSON object.
+    """
+    remedy = "give a whole diffusers folder, or download the model again"
     try:
+        _refuse_special(path, remedy)
         content = path.read_bytes()
     except OSError as error:
-        remedy = "give a whole diffusers folder, or download the model again"
         raise ModelError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
     _refuse_pointer(path, content)
     try:
         value = json.loads(content)
+    except RecursionError as error:
+        raise ModelError(f"{path}: not a configuration, it is nested too deeply; download the model again") from error
     except ValueError as error:
         raise ModelError(f"{path}: not valid JSON ({error}); download the model again") from error
     if not isinstance(value, dict):
@@ -32,52 +38,87 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def check_weights(folder: Path, name: str) -> None:
-    """Raises ModelError unless `folder` has whole weights: `name`.safetensors, or shards and an index."""
-    index = folder / f"{name}.safetensors.index.json"
-    single = folder / f"{name}.safetensors"
+    """Raises ModelError unless `folder` has whole weights: `name`.safetensors, or an index and all its shards."""
+    single, index = folder / f"{name}.safetensors", folder / f"{name}.safetensors.index.json"
     if single.exists():
         check_safetensors(single)
-        return
-    if index.exists():
-        shards = read_json(index).get("weight_map", {})
-        for shard in sorted(set(shards.values())):
-            if Path(shard).name != shard:
-                raise ModelError(f"{index}: names the shard {shard!r} outside its folder; download the model again")
+    elif index.exists():
+        for shard in _shards(index):
             check_safetensors(folder / shard)
+    else:
+        raise ModelError(_missing(folder, name))
+
+
+def check_safetensors(path: Path) -> None:
+    """Raises ModelError unless `path` is a whole safetensors file: it exists, and its length fits its header."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        _refuse_special(path, "download the model again")
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            _refuse_pointer(path, file.read(len(LFS_POINTER)))
+        with safe_open(path, framework="numpy"):
+            return
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error}); download the model again") from error
+    except SafetensorError as error:
+        if "file not fully covered" not in str(error):  # the header itself is wrong
+            reason = str(error).removeprefix("Error while deserializing header: ")
+            raise ModelError(f"{path}: truncated, or not a safetensors file ({reason}); download it again") from error
+        expected = _stated_size(path)
+        what = "truncated" if size < expected else "has bytes after its end"
+        raise ModelError(f"{path}: {what} ({size} bytes, its header says {expected}); download it again") from error
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Raises ModelError unless `folder` has a vocabulary: without one the library makes a tokenizer of two tokens."""
+    if (folder / "tokenizer.json").is_file():
         return
+    missing = [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]
+    if missing:
+        remedy = "give a whole diffusers folder, or download the model again"
+        raise ModelError(f"{folder}: has neither tokenizer.json nor {' and '.join(missing)}; {remedy}")
+
+
+def _stated_size(path: Path) -> int:
+    """Bytes of the whole file by its own header, which safetensors has found to be valid."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return 8 + int(length) + max(ends, default=0)
+
+
+def _shards(index: Path) -> list[str]:
+    """File names of all shards that an index names. Raises ModelError."""
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict) or not shards or not all(isinstance(shard, str) for shard in shards.values()):
+        raise ModelError(f"{index}: `weight_map` must map tensors to files; download the model again")
+    for shard in shards.values():
+        if Path(shard).name != shard:
+            raise ModelError(f"{index}: names the shard {shard!r} outside its folder; download the model again")
+    return sorted(set(shards.values()))
+
+
+def _missing(folder: Path, name: str) -> str:
+    """What to say if a folder has no weights that can be loaded."""
     present = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if any(file.endswith(PICKLES) for file in present):
-        raise ModelError(
-            f"{folder}: only pickled weights, which can run code when read; convert them to {single.name} with"
+        return (
+            f"{folder}: only pickled weights, which can run code when read; convert them to {name}.safetensors with"
             " diffusers' save_pretrained(safe_serialization=True) on a machine you can lose"
         )
     variants = [file for file in present if file.startswith(name) and file.endswith(".safetensors")]
     if variants:
-        raise ModelError(f"{folder}: only the variant {variants[0]}; rename it to {single.name}")
-    raise ModelError(f"{single}: missing; download the model again")
+        return f"{folder}: only the variant {variants[0]}; rename it to {name}.safetensors"
+    return f"{folder / name}.safetensors: missing; download the model again"
 
 
-def check_safetensors(path: Path) -> None:
-    """Raises ModelError where the file is missing, a Git LFS pointer, or not as long as its header says."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(64)
-            _refuse_pointer(path, start)
-            length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
-            file.seek(8)
-            header = file.read(length) if 2 <= length <= min(size, _HEADER_LIMIT) else b""
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); download the model again") from error
-    try:
-        tensors = json.loads(header)
-        ends = [tensor["data_offsets"][1] for key, tensor in tensors.items() if key != "__metadata__"]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: truncated, or not a safetensors file; download it again") from error
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        what = "truncated" if size < expected else "has bytes after its end"
-        raise ModelError(f"{path}: {what} ({size} bytes, its header says {expected}); download it again")
+def _refuse_special(path: Path, remedy: str) -> None:
+    """Opening a pipe would wait for a writer. Raises ModelError, and OSError for a file that is not there."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ModelError(f"{path}: not a regular file; {remedy}")
 
 
 def _refuse_pointer(path: Path, content: bytes) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+from safetensors import SafetensorError
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from pruneguard.errors import ConfigError, ModelError
@@ -170,6 +172,24 @@ def test_where_a_model_was_loaded_from_is_not_saved(saved: Path, tmp_path: Path)
         assert str(saved) not in path.read_text(), path
 
 
+def test_shards_with_an_index_load_like_one_file(saved: Path, pipeline: Pipeline) -> None:
+    (saved / WEIGHTS).unlink()
+    pipeline.unet.save_pretrained(saved / "unet", max_shard_size="200KB")
+    assert len(list((saved / "unet").glob("*-of-*.safetensors"))) > 1
+    assert same_weights(load_pipeline(saved).unet, pipeline.unet)
+
+
+def test_a_diffusers_pipeline_shares_the_models_and_not_the_scheduler(pipeline: Pipeline) -> None:
+    drawing = pipeline.to_diffusers()
+    drawing.set_progress_bar_config(disable=True)
+    assert drawing.unet is pipeline.unet
+    assert type(drawing.scheduler) is type(pipeline.scheduler)
+    assert drawing.scheduler.config == pipeline.scheduler.config
+    before = pipeline.scheduler.timesteps
+    drawing("a b", num_inference_steps=2, output_type="np")
+    assert pipeline.scheduler.timesteps is before
+
+
 def test_text_is_padded_and_cut(pipeline: Pipeline) -> None:
     states = pipeline.encode_text(["a", "a " * 50])
     assert states.shape == (2, 6, 16)
@@ -222,9 +242,14 @@ def drop_a_tensor(folder: Path) -> None:
     save_file(tensors, folder / WEIGHTS)
 
 
-def shard_outside(folder: Path) -> None:
+def shard_index(folder: Path, weight_map: object) -> None:
     (folder / WEIGHTS).unlink()
-    (folder / (WEIGHTS + ".index.json")).write_text('{"weight_map": {"a": "../x.safetensors"}}')
+    (folder / (WEIGHTS + ".index.json")).write_text(json.dumps({"weight_map": weight_map}))
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
@@ -251,10 +276,52 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "longer": (lambda f: edit_weights(f, lambda b: b + b"0"), "has bytes after its end"),
     "header cut": (lambda f: edit_weights(f, lambda b: b[:40]), "truncated, or not a safetensors file"),
     "empty": (lambda f: edit_weights(f, lambda b: b""), "truncated, or not a safetensors file"),
+    "not safetensors": (
+        lambda f: edit_weights(f, lambda b: b"x" * len(b)),
+        r"not a safetensors file \(header too large\)",
+    ),
+    "deep header": (
+        lambda f: edit_weights(f, lambda b: (50_000).to_bytes(8, "little") + b'{"a":' * 10_000),
+        r"not a safetensors file \(invalid JSON in header: recursion limit exceeded",
+    ),
+    "tensors overlap": (
+        lambda f: edit_weights(f, lambda b: b.replace(b'"data_offsets":[0,', b'"data_offsets":[1,', 1)),
+        r"not a safetensors file \(invalid ",
+    ),
+    "pipe": (lambda f: ((f / WEIGHTS).unlink(), os.mkfifo(f / WEIGHTS)), "not a regular file"),
     "tensor missing": (drop_a_tensor, "1 tensors are missing, such as conv_in.bias"),
     "shard outside": (
-        shard_outside,
+        lambda f: shard_index(f, {"a": "../x.safetensors"}),
         "names the shard '../x.safetensors' outside its folder",
+    ),
+    "index without shards": (lambda f: shard_index(f, {}), "`weight_map` must map tensors to files"),
+    "index of numbers": (lambda f: shard_index(f, {"a": 1}), "`weight_map` must map tensors to files"),
+    "index is a list": (lambda f: shard_index(f, ["a"]), "`weight_map` must map tensors to files"),
+    "shard lost": (
+        lambda f: shard_index(f, {"a": "b.safetensors"}),
+        "b.safetensors: cannot be read .No such file",
+    ),
+    "deep json": (lambda f: (f / "unet" / "config.json").write_text("[" * 100_000), "it is nested too deeply"),
+    "pipe for a config": (
+        lambda f: ((f / "vae" / "config.json").unlink(), os.mkfifo(f / "vae" / "config.json")),
+        "vae.config.json: not a regular file",
+    ),
+    "no vocabulary": (
+        lambda f: (f / "tokenizer" / "tokenizer.json").unlink(),
+        "tokenizer: has neither tokenizer.json nor vocab.json and merges.txt; give a whole diffusers folder",
+    ),
+    "another scheduler": (
+        lambda f: edit_index(f, scheduler=["diffusers", "LCMScheduler"]),
+        "scheduler is LCMScheduler; supported: DDIMScheduler, .*PNDMScheduler, .*EulerDiscreteScheduler",
+    ),
+    "width is a word": (
+        lambda f: edit_config(f / "text_encoder", hidden_size="wide"),
+        "text_encoder: cannot be loaded .*'hidden_size' expected int, got str",
+    ),
+    "no heads": (lambda f: edit_config(f / "unet", attention_head_dim=0), "unet: cannot be loaded .*zero"),
+    "plan of another unet": (
+        lambda f: edit_config(f / "unet", pruning_plan={"removed": ["conv_in"]}),
+        "unet: pruning plan, removed: this UNet cannot spare 'conv_in'",
     ),
     "config lost": (lambda f: (f / "vae" / "config.json").unlink(), "vae.config.json: cannot be read"),
     "other shapes": (
@@ -290,3 +357,14 @@ def test_a_folder_that_cannot_be_written(pipeline: Pipeline, tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="cannot be written"):
         pipeline.save(tmp_path / "file" / "model")
+
+
+def test_a_full_disk_while_saving_keeps_its_reason(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(ModelError, match=r"model cannot be written \(No space left on device\); free some space"):
+        pipeline.save(tmp_path / "model")

@@ -1,7 +1,8 @@
-"""Writing aside and swapping in: failure at any moment leaves the old bundle or the new one."""
+"""Atomic replacement: a failure at any moment leaves the old content or the new, for folders, files and bundles."""
 
 from __future__ import annotations
 
+import errno
 import random
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from pruneguard import staging
 from pruneguard.bundle import Bundle, BundleDraft, write_bundle
@@ -132,6 +134,108 @@ def test_a_full_disk_is_said_in_one_line_and_loses_nothing(tmp_path: Path) -> No
     assert leftovers(old.path) == []
 
 
+# --- folders ---
+
+
+def test_a_folder_takes_its_place_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "engines"
+    for text in ("first", "second"):
+        with staging.folder_aside(target) as folder:
+            assert list(folder.iterdir()) == []
+            (folder / text).write_text(text)
+            assert not (target / text).exists()
+        assert [path.name for path in target.iterdir()] == [text]
+    assert leftovers(target) == []
+    (tmp_path / "plain").mkdir()
+    assert target.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "engines"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(RuntimeError, match="in the block"), staging.folder_aside(target) as folder:
+        (folder / "half").touch()
+        raise RuntimeError("in the block")
+    assert [path.name for path in target.iterdir()] == ["old"]
+    assert leftovers(target) == []
+
+
+def test_the_check_comes_last_and_while_no_other_writer_can_swap(tmp_path: Path) -> None:
+    target = tmp_path / "engines"
+    seen: list[object] = []
+
+    def check() -> None:
+        seen.append((sorted(path.name for path in folder.iterdir()), held_by_another(tmp_path)))
+        if len(seen) == 2:
+            raise RuntimeError("changed meanwhile")
+
+    with staging.folder_aside(target, check=check) as folder:
+        (folder / "one").touch()
+        assert not held_by_another(tmp_path)
+    with pytest.raises(RuntimeError, match="changed meanwhile"), staging.folder_aside(target, check=check) as folder:
+        (folder / "two").touch()
+    assert seen == [(["one"], True), (["two"], True)]
+    assert [path.name for path in target.iterdir()] == ["one"]
+    assert leftovers(target) == []
+
+
+def held_by_another(folder: Path) -> bool:
+    """Whether a process that asks for the lock on `folder` would have to wait."""
+    code = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    return subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True).returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/disk/file"), "/disk/file cannot be written (No space left"),
+        (OSError(errno.ENOSPC, "No space left on device"), "/disk/target cannot be written (No space left"),
+        (SafetensorError("Error while serializing: I/O error: ... (os error 28)"), "/disk/target cannot be written ("),
+    ],
+)
+def test_a_full_disk_is_told_from_other_failures(error: Exception, line: str) -> None:
+    said = staging.write_failure(error, Path("/disk/target"))
+    assert said.startswith(line)
+    assert said.endswith(
+        "(No space left on device); free some space or choose another disk; the earlier content is untouched"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (SafetensorError("Error while serializing: I/O error: ... (os error 13)"), "Permission denied"),
+        (SafetensorError("Error while serializing: odd"), "Error while serializing: odd"),
+        (OSError("odd"), "odd"),
+    ],
+)
+def test_other_failures_ask_for_another_folder(error: Exception, reason: str) -> None:
+    said = staging.write_failure(error, Path("/disk/target"))
+    assert said == f"/disk/target cannot be written ({reason}); choose a folder that you may write to"
+
+
+WITHOUT_LOCKS = """
+    import sys
+    sys.modules["fcntl"] = None  # as on a system that is not POSIX
+    from pruneguard.bundle import Bundle
+    from pruneguard.errors import BundleError
+    Bundle.open(sys.argv[1]).verify()
+    try:
+        Bundle.open(sys.argv[1] + "-absent")
+    except BundleError as error:
+        print(error)
+"""
+
+
+def test_bundles_are_read_on_a_system_without_file_locks(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(WITHOUT_LOCKS), str(make(tmp_path / "b").path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "b-absent is not a bundle" in done.stdout
+
+
 # --- single files ---
 
 
@@ -181,3 +285,20 @@ def test_only_a_file_is_replaced(tmp_path: Path) -> None:
             aside.write_text("x")
     assert not Path("/dev/null").is_file()
     assert leftovers(tmp_path / "x") == []
+
+
+def test_a_file_of_a_closed_folder_is_staged_beside_that_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "b"
+    folder.mkdir()
+
+    def refuse() -> None:
+        raise RuntimeError("changed meanwhile")
+
+    with staging.file_aside(folder / "index", beside=folder) as aside:
+        aside.write_text("whole")
+        assert aside.parent.parent == tmp_path
+        assert list(folder.iterdir()) == []
+    with pytest.raises(RuntimeError), staging.file_aside(folder / "index", beside=folder, check=refuse) as aside:
+        aside.write_text("other")
+    assert (folder / "index").read_text() == "whole"
+    assert leftovers(folder) == []

@@ -35,7 +35,7 @@ from benchmarks.recipe.components import build_scheduler, build_text_encoder, bu
 from benchmarks.recipe.vocabulary import build_tokenizer
 from pruneguard.atelier import world
 from pruneguard.atelier.oracle import ATTRIBUTES, Oracle, labels_of, scene_of
-from pruneguard.models import load_pipeline, quiet
+from pruneguard.models import Pipeline, load_pipeline
 from pruneguard.training.attention import PlainAttention
 
 
@@ -279,26 +279,21 @@ def _resume(out: Path, model: nn.Module, average: nn.Module, optimiser: torch.op
 
 
 def save_pipeline(out: Path, folder: Path) -> None:
-    """Write the pipeline and the oracle in half precision."""
-    with quiet():
-        from diffusers import StableDiffusionPipeline
-
+    """Writes the pipeline and the oracle in half precision."""
     vae, tokenizer = _load_vae(out), build_tokenizer()
     vae.register_to_config(scaling_factor=round(1 / float(load_file(out / "latents.safetensors")["std"]), 5))
     model = nn.ModuleDict({"unet": build_unet(), "text_encoder": build_text_encoder(tokenizer)})
     average = copy.deepcopy(model)
     _resume(out, model, average, torch.optim.AdamW(model.parameters()))
-    pipeline = StableDiffusionPipeline(
-        vae=vae.half(),
-        text_encoder=average["text_encoder"].half(),
+    pipeline = Pipeline(
         tokenizer=tokenizer,
+        text_encoder=average["text_encoder"].half(),
+        vae=vae.half(),
         unet=average["unet"].half(),
         scheduler=build_scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+        source=str(out),
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    pipeline.save(folder)
     oracle = {key: value.half() for key, value in load_file(out / "oracle.safetensors").items()}
     save_file(oracle, folder / "oracle.safetensors")
 

@@ -187,11 +187,9 @@ def subject_digests(manifest: Manifest, subject: str) -> dict[str, str]:
 
 
 def _recover(folder: Path) -> None:
-    """Puts back what a writer that died between two renames had moved aside, on systems that have such locks."""
-    try:
-        from pruneguard.staging import locked, recover, siblings
-    except ImportError:  # no fcntl here: no writer of ours ran on this system
-        return
-    if siblings(folder, "retired"):
+    """Restores the old bundle of a writer that died between its two renames."""
+    from pruneguard.staging import RETIRED, locked, recover, siblings
+
+    if siblings(folder, RETIRED):
         with contextlib.suppress(OSError), locked(folder.parent):
             recover(folder)

@@ -1,9 +1,8 @@
-"""Writing a bundle: in a draft aside, which takes its place whole; or its manifest alone."""
+"""Writing a bundle: a draft in a staging folder that replaces the bundle as a whole, or its manifest alone."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,29 +25,29 @@ from pruneguard.bundle.manifest import (
 )
 from pruneguard.bundle.reading import Bundle, Seal, subject_digests
 from pruneguard.errors import BundleError, LineageError
-from pruneguard.staging import NO_SPACE, locked, open_staging, swap_in, sync_folder, sync_tree
+from pruneguard.staging import NO_SPACE, file_aside, folder_aside, write_failure
 
 
 @dataclass
 class BundleDraft:
-    """A bundle being written: put files into `folder`; the file records are made when it is closed."""
+    """A bundle that is being written: put files into `folder`; the file records are made at the end."""
 
     folder: Path
     manifest: Manifest = field(default_factory=Manifest)
 
     def add_stage(self, stage: Stage) -> None:
-        """Adds a stage to the lineage, in place of an earlier one of the same name."""
+        """Adds a stage to the lineage and removes an earlier one of the same name."""
         kept = [other for other in self.manifest.stages if other.name != stage.name]
         self.update(stages=[*kept, stage])
 
     def add_audit(self, audit: Audit) -> None:
-        """Adds an audit in place of an earlier one of the same concept, subject and UNet."""
+        """Adds an audit and removes an earlier one of the same concept, subject and UNet."""
         key = (audit.concept, audit.subject, audit.unet)
         kept = [other for other in self.manifest.audits if (other.concept, other.subject, other.unet) != key]
         self.update(audits=[*kept, audit])
 
     def add_engine(self, name: str, engine: EngineRecord) -> None:
-        """Adds an engine in place of an earlier one of the same name, whose audits go with it."""
+        """Adds an engine and removes an earlier one of the same name together with its audits."""
         audits = [audit for audit in self.manifest.audits if audit.subject != name]
         self.update(engines={**self.manifest.engines, name: engine}, audits=audits)
 
@@ -57,7 +56,7 @@ class BundleDraft:
         self.manifest = msgspec.structs.replace(self.manifest, **changes)
 
     def digests(self, subject: str) -> dict[str, str]:
-        """Path -> SHA-256 of a subject's files as they are in the draft now."""
+        """Path -> SHA-256 of a subject's files in their present state in the draft."""
         return subject_digests(self.sealed(), subject)
 
     def settings_digest(self, subject: str) -> str:
@@ -75,17 +74,22 @@ class BundleDraft:
 
 @contextlib.contextmanager
 def write_bundle(path: Path | str, *, base: Path | str | None = None) -> Iterator[BundleDraft]:
-    """A draft, empty or a verified copy of the bundle `base`, that takes the place of `path` when the block ends well.
+    """Yields a draft, empty or a verified copy of the bundle `base`; on success it atomically replaces `path`.
 
     `base` may be `path` itself. If the block fails, the draft is removed and the old bundle stays; a process that dies
     leaves the old bundle or the new one. Only a bundle or an empty folder is ever replaced.
     Raises BundleError (with its remedy) and LineageError (a base whose files do not match its manifest).
     """
     target = Path(path).absolute()
-    with _explained(target):
-        folder, descriptor = open_staging(target)
-    try:
+    before = ""
+
+    def check() -> None:
+        if _replaceable(target) != before:
+            raise BundleError(f"{target} was changed by another process meanwhile and was kept; run the stage again")
+
+    with contextlib.ExitStack() as stack:
         with _explained(target):
+            folder = stack.enter_context(folder_aside(target, check=check))
             before = _replaceable(target)
         with _explained(target, only=NO_SPACE):
             draft = BundleDraft(folder)
@@ -93,48 +97,33 @@ def write_bundle(path: Path | str, *, base: Path | str | None = None) -> Iterato
                 draft.manifest = _copy_base(Path(base).absolute(), folder)
             yield draft
         with _explained(target):
-            _commit(draft, target, before)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
+            (folder / MANIFEST).write_bytes(dump_manifest(draft.sealed()))
+            stack.close()  # replaces `path`
 
 
 @contextlib.contextmanager
 def amend_bundle(bundle: Bundle, seal: Seal) -> Iterator[BundleDraft]:
-    """A draft of a verified bundle's manifest alone; its files stay where they are and are not hashed again.
+    """Yields a draft of a verified bundle's manifest alone; the bundle's files stay and are not hashed again.
 
     Put no files into the draft's folder. Raises LineageError if the bundle changed since it was verified.
     """
     draft = BundleDraft(bundle.path, bundle.manifest)
     yield draft
-    with _explained(bundle.path):
-        folder, descriptor = open_staging(bundle.path)
-        try:
-            aside = folder / MANIFEST
-            aside.write_bytes(dump_manifest(msgspec.structs.replace(draft.manifest, format=FORMAT)))
-            sync_tree(folder)
-            with locked(bundle.path.parent):
-                seal.check()
-                if Bundle.open(bundle.path).digest != bundle.digest:
-                    raise LineageError(f"{bundle.path} was changed by another process meanwhile; run the stage again")
-                aside.replace(bundle.path / MANIFEST)
-                sync_folder(bundle.path)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(descriptor)
 
+    def check() -> None:
+        seal.check()
+        if Bundle.open(bundle.path).digest != bundle.digest:
+            raise LineageError(f"{bundle.path} was changed by another process meanwhile; run the stage again")
 
-def _commit(draft: BundleDraft, target: Path, before: str) -> None:
-    (draft.folder / MANIFEST).write_bytes(dump_manifest(draft.sealed()))
-    sync_tree(draft.folder)
-    with locked(target.parent):
-        if _replaceable(target) != before:
-            raise BundleError(f"{target} was changed by another process meanwhile and was kept; run the stage again")
-        swap_in(draft.folder, target)
+    with (
+        _explained(bundle.path),
+        file_aside(bundle.path / MANIFEST, beside=bundle.path, check=check) as aside,
+    ):
+        aside.write_bytes(dump_manifest(msgspec.structs.replace(draft.manifest, format=FORMAT)))
 
 
 def _replaceable(target: Path) -> str:
-    """What stands at `target`: '' for nothing or an empty folder, a digest for a bundle; BundleError for all else."""
+    """The digest of the bundle at `target`, '' if nothing or an empty folder is there; otherwise BundleError."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise BundleError(f"{target} is a file or a link, not a bundle; choose another folder")
     if not target.exists() or not any(target.iterdir()):
@@ -150,7 +139,7 @@ def _replaceable(target: Path) -> str:
 
 
 def _copy_base(base: Path, folder: Path) -> Manifest:
-    """Copies a bundle and verifies the copy, so that the digests never vouch for a changed file anew."""
+    """Copies a bundle and verifies the copy: a file that was changed must not get a new digest."""
     bundle = Bundle.open(base)
     found, odd = scan(base)
     if odd:
@@ -169,15 +158,10 @@ def _copy_base(base: Path, folder: Path) -> Manifest:
 
 @contextlib.contextmanager
 def _explained(target: Path, only: tuple[int, ...] | None = None) -> Iterator[None]:
-    """Turns the OSErrors of writing into BundleError with a remedy; `only` names the error numbers that are ours."""
+    """Turns OSErrors of writing into BundleError with a remedy; `only` limits this to some error numbers."""
     try:
         yield
     except OSError as error:
         if only is not None and error.errno not in only:
             raise
-        reason = error.strerror or str(error)
-        if error.errno in NO_SPACE:
-            remedy = "free some space or choose another disk; the earlier content is untouched"
-        else:
-            remedy = "choose a folder that you may write to"
-        raise BundleError(f"{error.filename or target} cannot be written ({reason}); {remedy}") from error
+        raise BundleError(write_failure(error, target)) from error

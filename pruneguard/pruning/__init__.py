@@ -1,1 +1,1 @@
-"""Pruning: a plan as data, surgery on the stock diffusers UNet, criteria, and the search for a MAC budget."""
+"""Pruning: plans as data, surgery on the stock diffusers UNet, criteria, and the search for a MAC budget."""

@@ -1,7 +1,7 @@
 """The MACs of a UNet under any plan, by arithmetic.
 
-Every prunable layer is linear in its slots, so one measured pass (`pruneguard.macs`) gives a table from which a plan's
-cost follows exactly, to the last MAC and parameter. Search, report and benchmark all use it.
+The cost of every prunable layer is linear in its slots. So one measured pass (`pruneguard.macs`) gives a table from
+which the cost of any plan follows exactly, to the last MAC and parameter. Search, report and benchmarks all use it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Widths: TypeAlias = Mapping[GroupKey, int]
 
 @dataclass(frozen=True, kw_only=True)
 class CostTable:
-    """`fixed` is what no plan takes away, `blocks` each block without its slots, `slots` one slot of each layer."""
+    """`fixed`: what no plan removes; `blocks`: each block without its slots; `slots`: one slot of each layer."""
 
     fixed: Macs
     blocks: Mapping[str, Macs]
@@ -31,7 +31,7 @@ class CostTable:
 
     @classmethod
     def measure(cls, unet: UNet2DConditionModel, *, latent_size: int | None = None, text_tokens: int = 77) -> CostTable:
-        """From one pass on the meta device; batch 1, shapes as in `unet_macs`. `unet` may be pruned already."""
+        """Measures one pass on the meta device, batch 1, shapes as in `unet_macs`; `unet` may be pruned already."""
         modules = module_macs(unet, latent_size=latent_size, text_tokens=text_tokens)
         layers = width_layers(unet)
         slots = {key: _slot(unet, key, layer.slots, modules) for key, layer in layers.items()}
@@ -43,26 +43,26 @@ class CostTable:
         return cls(fixed=fixed, blocks=blocks, slots=slots, layers=layers)
 
     def dense(self) -> Macs:
-        """The UNet as it was measured."""
+        """The cost of the UNet as it was measured."""
         return self.evaluate(PruningPlan())
 
     def evaluate(self, plan: PruningPlan) -> Macs:
-        """The UNet after `apply_plan`; the plan must be valid for it."""
+        """The cost of the UNet after `apply_plan`; the plan must be valid for it."""
         kept = {key: len(indices) for key, indices in plan.kept().items()}
         stays = [name for name in self.blocks if name not in plan.removed]
         return sum((self.block(name, kept) for name in stays), self.fixed)
 
     def block(self, name: str, kept: Widths) -> Macs:
-        """One block with `kept` slots in its layers; a layer not in `kept` has all."""
+        """The cost of one block with `kept` slots in its layers; a layer that is not in `kept` has all its slots."""
         layers = [layer for layer in self.layers.values() if layer.block == name]
         widths = (self.slots[layer.key] * kept.get(layer.key, layer.slots) for layer in layers)
         return sum(widths, self.blocks[name])
 
 
 def _slot(unet: UNet2DConditionModel, key: GroupKey, slots: int, modules: Mapping[str, Macs]) -> Macs:
-    """One slot: its share of the layers that write and read its channels, and of attention's matrix products.
+    """The cost of one slot: its share of the layers that write and read its channels, and of attention's products.
 
-    The reader's bias belongs to the block's output and stays; a ResNet's shortcut does not depend on its slots.
+    The bias of the reading layer belongs to the block's output and stays. A ResNet's shortcut does not depend on slots.
     """
     module = unet.get_submodule(key.name)
     reader = consumer(unet, key)

@@ -1,7 +1,7 @@
-"""Criteria: how much a UNet would miss each of its slots and blocks.
+"""Criteria: how important each slot and each removable block of a UNet is.
 
-A criterion gives every layer a tensor (slots,) of importances >= 0 and every spare block one (1,). Importances add up,
-and the search divides them by the MACs that they cost. Register another with `@criterion("name")`.
+A criterion gives every layer a tensor (slots,) of importances >= 0 and every removable block a tensor (1,). Importances
+add up, and the search divides them by the MACs of the slot or block. Register another with `@criterion("name")`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Loss: TypeAlias = Callable[[UNet2DConditionModel, Any], Tensor]
 
 
 class Criterion(Protocol):
-    """Scores `unet` and leaves it as it was. `loss(unet, batch)` is a scalar; only some criteria need data."""
+    """Scores `unet` without changing it. `loss(unet, batch)` is a scalar; only some criteria need data."""
 
     def __call__(
         self, unet: UNet2DConditionModel, batches: Iterable[Any] | None = None, loss: Loss | None = None
@@ -69,12 +69,12 @@ def reads_data(name: str) -> bool:
 
 
 def marginal_importances(ascending: Tensor, together: int = 1) -> list[float]:
-    """What each unit of `together` slots is worth when it goes, the least important first; `ascending` is (slots,).
+    """Importance of each unit of `together` slots at its removal, if units are removed in the order of their scores.
 
-    A score holds for a whole layer: the fewer slots are left, the more of the layer goes with one. So a unit's score
-    is scaled by the whole layer's score over that of the slots still there, as LAMP does for single weights (Lee et
-    al. 2021, arXiv:2010.07611, eq. 1). An empty layer would cost without limit; without this the layers with the most
-    MACs would all go to the floor before any other is touched.
+    `ascending` (slots,) are the scores of one layer in ascending order. The fewer slots are left, the larger is the
+    part of the layer that one unit removes. So a unit's score is multiplied by the score of the whole layer and divided
+    by that of the slots still there, as in LAMP for single weights (Lee et al. 2021, arXiv:2010.07611, eq. 1). Without
+    this the search would empty the layers with the most MACs down to the floor before it touches any other.
     """
     scores = ascending.double().cpu()
     left = scores.flip(0).cumsum(0).flip(0)
@@ -87,12 +87,12 @@ def marginal_importances(ascending: Tensor, together: int = 1) -> list[float]:
 def magnitude(unet: UNet2DConditionModel, batches: Iterable[Any] | None = None, loss: Loss | None = None) -> Scores:
     """The energy of the weights on a slot's path from input to output; needs no data.
 
-    A channel's path is the product of the norms of what writes and what reads it: for attention |to_v row| |to_out
-    column|, for a neuron |value row| |gate row| |column|, for a ResNet |norm2 weight| |conv2 column|, since norm2
-    cancels the scale of conv1. A slot takes its channels' mean square. Weights alone cannot say whether a ResNet
-    matters more than a head, so layers are compared within their kind, each kind at 1 on average, and a slot is
-    presumed worth its MACs times that: importance per MAC is the slot's energy relative to its kind. A block is worth
-    what emptying all its layers costs, slot by slot.
+    The path norm of a channel is the product of the norms of the weights that write and read it: for attention |to_v
+    row| |to_out column|, for a neuron |value row| |gate row| |column|, for a ResNet |norm2 weight| |conv2 column|,
+    because norm2 cancels the scale of conv1. The energy of a slot is the mean square over its channels. Weights alone
+    do not tell whether a ResNet matters more than a head. So energies are divided by their mean within each kind of
+    layer, and a slot's importance is this relative energy times its MACs. The importance of a block is the sum over its
+    layers of the importances of removing all slots one after another.
     """
     costs = CostTable.measure(unet, latent_size=unet.config.sample_size or _LATENT_SIZE)
     energies = {
@@ -112,7 +112,7 @@ def magnitude(unet: UNet2DConditionModel, batches: Iterable[Any] | None = None, 
 
 
 def _path_norms(unet: UNet2DConditionModel, key: GroupKey) -> Tensor:
-    """Float32 on the CPU, one for each inner channel."""
+    """Path norms (channels,) of the inner channels, float32 on the CPU."""
     module, reader = unet.get_submodule(key.name), consumer(unet, key).weight.float()
     norms: Tensor = reader.transpose(0, 1).flatten(1).norm(dim=1)
     if isinstance(module, ResnetBlock2D):
@@ -127,12 +127,13 @@ def _path_norms(unet: UNet2DConditionModel, key: GroupKey) -> Tensor:
 
 @criterion("taylor", reads_data=True)
 def taylor(unet: UNet2DConditionModel, batches: Iterable[Any] | None = None, loss: Loss | None = None) -> Scores:
-    """First-order change of the loss when a slot is masked: |sum of w dL/dw| over its columns in the consumer.
+    """First-order change of the loss if a slot is masked: |sum of w dL/dw| over its columns in the consumer.
 
-    That sum is the derivative by a gate on the slot (Molchanov et al. 2019, arXiv:1906.10771, on gates in place of
-    weights). For a block it is |sum of (replacement - output) dL/d output|. The mean over batches of the absolute
-    values: at a trained model the signed ones cancel. All are in units of the loss, so no normalisation is needed.
-    Raises ConfigError without batches or loss, or where the loss is not finite.
+    This sum is the derivative of the loss with respect to a gate on the slot (Molchanov et al. 2019, arXiv:1906.10771,
+    on gates instead of weights). For a block it is |sum of (replacement - output) dL/d output|. The result is the mean
+    of the absolute values over the batches, since the signed values of a trained model cancel. All importances are in
+    units of the loss, so they need no normalisation. Raises ConfigError without batches or loss, and for a loss that is
+    not finite.
     """
     if batches is None or loss is None:
         raise ConfigError("criterion 'taylor' needs batches and a loss; give both, or choose 'magnitude'")
@@ -161,9 +162,9 @@ def taylor(unet: UNet2DConditionModel, batches: Iterable[Any] | None = None, los
 def _gate_gradients(
     unet: UNet2DConditionModel, batch: Any, loss: Loss, readers: dict[GroupKey, Tensor], spare: Iterable[str]
 ) -> Scores:
-    """Signed derivatives for one batch, float32 on the CPU: by channel for layers, one number for a block.
+    """Signed derivatives for one batch, float32 on the CPU: (channels,) for a layer, (1,) for a block.
 
-    `torch.autograd.grad` leaves the `.grad` of the weights alone.
+    `torch.autograd.grad` does not write to the `.grad` of the weights.
     """
     calls: list[tuple[GroupKey, Tensor, Tensor]] = []
 

@@ -1,7 +1,7 @@
-"""What can go from a stock diffusers UNet: the layers that have prunable slots, and the blocks it can spare.
+"""The prunable parts of a stock diffusers UNet: layers with slots, and blocks that can be removed as a whole.
 
-A slot is a norm group of a ResNet's inner channels, an attention head, or a feed-forward neuron. No slot changes the
-width of a block's output, so skip connections and all shapes between blocks stay as they are.
+A slot is a norm group of a ResNet's inner channels, an attention head, or a feed-forward neuron. Removing slots does
+not change the width of a block's output, so skip connections and all shapes between blocks stay the same.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from torch import nn
 
 Kind = Literal["resnets", "heads", "neurons", "blocks"]
 NEURONS_TOGETHER = 8
-"""Neurons go in multiples of eight: engines run matrix products of such widths best."""
+"""Neurons are removed in multiples of eight, because engines are fastest at matrix products of such widths."""
 
 
 class GroupKey(NamedTuple):
-    """A layer with slots, or for the kind `blocks` a whole ResNet or transformer, by its dotted module name."""
+    """A layer with slots, or for the kind `blocks` a whole ResNet or transformer; `name` is its dotted module name."""
 
     kind: Kind
     name: str
@@ -32,7 +32,7 @@ class GroupKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One prunable layer: how many slots it has, how many go at a time, and which block it belongs to."""
+    """A prunable layer: its number of slots, how many are removed together, and the block that it belongs to."""
 
     key: GroupKey
     block: str
@@ -41,9 +41,9 @@ class Layer:
 
 
 def consumer(unet: UNet2DConditionModel, key: GroupKey) -> nn.Conv2d | nn.Linear:
-    """The layer that reads the slots' channels: its input columns are the only way out of a slot.
+    """The only layer that reads the slots' channels.
 
-    A gate m on a slot multiplies these columns, so masking a slot is zeroing them.
+    A gate on a slot multiplies its input columns in this layer, so zeroing these columns masks the slot.
     """
     module = unet.get_submodule(key.name)
     reader = {"resnets": "conv2", "heads": "to_out.0", "neurons": "net.2"}[key.kind]
@@ -64,10 +64,10 @@ def width_layers(unet: UNet2DConditionModel) -> dict[GroupKey, Layer]:
 
 
 def spare_blocks(unet: UNet2DConditionModel) -> tuple[str, ...]:
-    """Names of the ResNets and transformers that can be dropped whole because the shapes allow it.
+    """Names of the ResNets and transformers that can be removed as a whole, as far as shapes are concerned.
 
-    A dropped transformer returns its input. A dropped ResNet returns its input too, or in an up block the part of it
-    that is not the skip connection, which must be as wide as the block's output.
+    A removed transformer returns its input. A removed ResNet returns its input as well; in an up block it returns the
+    input without the skip connection. That part must be as wide as the ResNet's output.
     """
     skips = _skip_widths(unet)
     spare = []
@@ -87,7 +87,7 @@ def _keeps_size(resnet: ResnetBlock2D) -> bool:
 
 
 def _blocks(unet: UNet2DConditionModel) -> Iterator[tuple[str, nn.Module]]:
-    """Every entry of the stages' `resnets` and `attentions`, also those that were dropped before."""
+    """All entries of the stages' `resnets` and `attentions`, including those that were removed before."""
     stages = [(f"down_blocks.{i}", stage) for i, stage in enumerate(unet.down_blocks)]
     stages += [("mid_block", unet.mid_block)] if unet.mid_block is not None else []
     stages += [(f"up_blocks.{i}", stage) for i, stage in enumerate(unet.up_blocks)]
@@ -99,7 +99,7 @@ def _blocks(unet: UNet2DConditionModel) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _skip_widths(unet: UNet2DConditionModel) -> list[int]:
-    """Channels of the skip connections in the order in which the down path makes them."""
+    """Channels of the skip connections, in the order in which the down path produces them."""
     widths = [int(unet.conv_in.out_channels)]
     for stage in unet.down_blocks:
         widths += [int(resnet.out_channels) for resnet in stage.resnets]
@@ -122,7 +122,7 @@ def _transformer_layers(name: str, transformer: Transformer2DModel) -> Iterator[
 
 
 def _plain(attention: Attention) -> bool:
-    """Whether each head owns its rows of q, k and v and its columns of the output, and nothing else."""
+    """Whether the heads have separate rows of q, k and v and columns of the output, and share nothing."""
     extras = (attention.norm_q, attention.norm_k, attention.add_k_proj, attention.to_add_out)
     return all(extra is None for extra in extras) and attention.inner_dim == attention.inner_kv_dim
 

@@ -1,4 +1,4 @@
-"""The pruning plan: what stays of a UNet, as data."""
+"""The pruning plan: which parts of a UNet are kept, as data."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ _RANGES = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 
 @dataclass(frozen=True)
 class PruningPlan:
-    """The slots that stay, by dotted module name in the dense UNet, and the blocks that go whole.
+    """The kept slots by dotted module name in the dense UNet, and the blocks that are removed as a whole.
 
     `resnets` holds norm groups of `norm2`, `heads` the heads of `attn1` and `attn2`, `neurons` the inner neurons of
-    `ff`; a layer that is not named stays as it is. Indices are strictly ascending. `removed` names ResNets and
-    transformers. Raises ConfigError for indices out of order and for a layer with none left.
+    `ff`; a layer that is not named keeps all its slots. Indices are strictly ascending. `removed` names ResNets and
+    transformers. Raises ConfigError for indices that are negative or out of order, for a layer without slots, and for a
+    block that is named twice.
     """
 
     resnets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -34,14 +35,14 @@ class PruningPlan:
     def __post_init__(self) -> None:
         for key, kept in self.kept().items():
             if not kept:
-                raise ConfigError(f"pruning plan, {key.kind} of {key.name}: at least one must stay")
+                raise ConfigError(f"pruning plan, {key.kind} of {key.name}: at least one must be kept")
             if kept[0] < 0 or any(a >= b for a, b in pairwise(kept)):
                 raise ConfigError(f"pruning plan, {key.kind} of {key.name}: indices must be ascending and not negative")
         if len(set(self.removed)) != len(self.removed):
             raise ConfigError("pruning plan, removed: a block is named twice")
 
     def kept(self) -> dict[GroupKey, tuple[int, ...]]:
-        """The slots that stay, of every layer that is named."""
+        """The kept slots of every layer that the plan names."""
         return {
             **{GroupKey("resnets", name): kept for name, kept in self.resnets.items()},
             **{GroupKey("heads", name): kept for name, kept in self.heads.items()},
@@ -49,7 +50,7 @@ class PruningPlan:
         }
 
     def validate(self, unet: UNet2DConditionModel) -> None:
-        """Raises ConfigError where the plan does not fit this UNet."""
+        """Raises ConfigError if the plan does not fit this UNet."""
         layers = width_layers(unet)
         spare = spare_blocks(unet)
         for name in self.removed:
@@ -67,13 +68,13 @@ class PruningPlan:
                 raise ConfigError(f"pruning plan, {key.kind}: {key.name} lies in {layer.block}, which is removed")
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON form; runs of indices are written as in "0-5,7" so that a configuration file stays readable."""
+        """A JSON form; runs of indices are written as in "0-5,7" to keep configuration files readable."""
         widths = {name: {k: _to_ranges(v) for k, v in getattr(self, name).items()} for name in FIELDS[:3]}
         return {**widths, "removed": list(self.removed)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PruningPlan:
-        """Reads `to_dict`'s form, and lists of indices in place of runs. Raises ConfigError for anything else."""
+        """Reads the form of `to_dict`, or lists of indices instead of runs. Raises ConfigError for anything else."""
         unknown = sorted(set(values) - set(FIELDS))
         if unknown:
             raise ConfigError(f"pruning plan: unknown fields {unknown}; it has {list(FIELDS)}")

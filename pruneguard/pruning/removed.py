@@ -1,4 +1,4 @@
-"""What stands where a block was dropped: modules without weights that are called as the block was."""
+"""Modules without weights that replace removed blocks and are called in the same way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class RemovedResnet(nn.Module):
-    """Returns the first `out_channels` of its input (B, in_channels, h, w): in an up block, what is not the skip."""
+    """Returns the first `out_channels` of its input (B, in_channels, h, w): in an up block the part before the skip."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class RemovedResnet(nn.Module):
 
 
 class RemovedTransformer(nn.Module):
-    """Returns its input; takes whatever a `Transformer2DModel` is called with."""
+    """Returns its input; accepts all arguments of a `Transformer2DModel`."""
 
     def forward(
         self, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, *, return_dict: bool = True, **_: Any

@@ -1,4 +1,4 @@
-"""Search: which slots and blocks go so that the UNet meets a MAC budget."""
+"""Search for a pruning plan: which slots and blocks to remove so that the UNet meets a MAC budget."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pruneguard.pruning.plan import PruningPlan
 
 @dataclass(frozen=True, order=True)
 class _Step:
-    """One removal: `count` slots of a layer, or a block. Ordered by importance per MAC, then by place."""
+    """One removal: `together` slots of a layer, or a block. Ordered by importance per MAC, then by place."""
 
     importance: float
     place: int
@@ -38,14 +38,14 @@ def find_plan(
     floor: float = 0.25,
     max_removed: int | None = None,
 ) -> PruningPlan:
-    """A plan whose MACs are at most `budget` of `unet`'s and at least `budget * (1 - tolerance)`.
+    """A plan whose MACs are between `budget * (1 - tolerance)` and `budget`, as shares of the MACs of `unet`.
 
-    Greedy: what has the least importance per MAC goes first, until the budget is met; then what went last comes back
-    wherever it still fits. A slot's importance grows as its layer empties (`marginal_importances`). `scores` come from
-    a criterion. Every layer keeps at least the share `floor` of its slots, and one. At most `max_removed` blocks go
-    whole (None: one in ten); every stage keeps a ResNet and, where it had one, a transformer, and the middle keeps
-    all. MACs are those of `unet_macs` at `latent_size` and `text_tokens`.
-    Raises ConfigError where the budget cannot be met.
+    The search is greedy: it removes slots and blocks in ascending order of importance per MAC until the budget is met.
+    Then it gives back slots that still fit, the last removed first. A slot's importance grows as its layer empties
+    (`marginal_importances`). `scores` come from a criterion. Every layer keeps at least one slot and at least the share
+    `floor` of its slots. At most `max_removed` blocks are removed as a whole (None: one in ten); every stage keeps a
+    ResNet and, if it had one, a transformer, and the middle keeps all its blocks. MACs are those of `unet_macs` at
+    `latent_size` and `text_tokens`. Raises ConfigError if the budget cannot be met.
     """
     _check(budget, tolerance, floor, max_removed)
     costs = CostTable.measure(unet, latent_size=latent_size, text_tokens=text_tokens)
@@ -61,9 +61,9 @@ def find_plan(
 
 
 def random_plan(unet: UNet2DConditionModel, seed: int, *, keep: float = 0.6, remove: int = 1) -> PruningPlan:
-    """Keeps each layer at a random width around the share `keep` and drops `remove` random spare blocks.
+    """A plan that keeps a random share of about `keep` of each layer and removes `remove` random spare blocks.
 
-    The baseline that a criterion must beat, and a source of plans for tests and benchmarks.
+    It is the baseline that a criterion must beat, and a source of plans for tests and benchmarks.
     """
     generator = torch.Generator().manual_seed(seed)
     spare = spare_blocks(unet)
@@ -94,7 +94,7 @@ def _check(budget: float, tolerance: float, floor: float, max_removed: int | Non
 class _DepthLimits:
     spare: tuple[str, ...]
     total: int
-    in_part: Mapping[str, int]  # by list of blocks, such as "up_blocks.1.resnets"
+    in_part: Mapping[str, int]  # by module list, such as "up_blocks.1.resnets"
 
 
 def _depth_limits(unet: UNet2DConditionModel, costs: CostTable, max_removed: int | None) -> _DepthLimits:
@@ -105,7 +105,7 @@ def _depth_limits(unet: UNet2DConditionModel, costs: CostTable, max_removed: int
 
 
 class _Spender:
-    """The state of one search: what has gone so far, and what the rest costs."""
+    """The state of one search: what was removed so far, and the MACs of the rest."""
 
     def __init__(self, costs: CostTable, scores: Mapping[GroupKey, Tensor], floor: float, limits: _DepthLimits) -> None:
         self._costs = costs
@@ -117,7 +117,7 @@ class _Spender:
         self.total = costs.dense().total
 
     def spend(self, budget: int) -> None:
-        """Removes until the total is at most `budget`, then gives back what fits, last gone first."""
+        """Removes until the total is at most `budget`, then gives back the slots that fit, the last removed first."""
         gone: list[_Step] = []
         for step in sorted(self._steps):
             if self.total <= budget:
@@ -148,7 +148,7 @@ class _Spender:
         return steps
 
     def _depth_steps(self, scores: Mapping[GroupKey, Tensor]) -> list[_Step]:
-        """A block's importance per MAC is that of the whole block, whatever went from it before."""
+        """The importance per MAC of a block is that of the whole block, even if some of its slots are removed."""
         keys = [GroupKey("blocks", name) for name in self._costs.blocks if name in self._limits.spare]
         steps = []
         for place, key in enumerate(keys, start=1):
@@ -158,7 +158,7 @@ class _Spender:
         return steps
 
     def _take(self, step: _Step) -> bool:
-        """Whether the step could be taken."""
+        """Takes the step and returns True, or returns False if a limit forbids it."""
         name = self._block(step.key)
         if name in self._removed:
             return False
@@ -179,7 +179,7 @@ class _Spender:
 
 
 def _ascending(scores: Mapping[GroupKey, Tensor], layer: Layer) -> list[int]:
-    """Slots, the least important first."""
+    """The slots in ascending order of importance. Raises ConfigError for scores that do not fit the layer."""
     score = scores.get(layer.key)
     if score is None or score.shape != (layer.slots,) or not bool(torch.isfinite(score).all()):
         raise ConfigError(

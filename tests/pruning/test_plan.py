@@ -33,7 +33,7 @@ def test_a_plan_that_names_nothing_fits(unet: UNet2DConditionModel) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"resnets": {RESNET: ()}}, "at least one must stay"),
+        ({"resnets": {RESNET: ()}}, "at least one must be kept"),
         ({"heads": {ATTENTION: (1, 0)}}, "ascending"),
         ({"heads": {ATTENTION: (0, 0)}}, "ascending"),
         ({"removed": (RESNET, RESNET)}, "named twice"),
