@@ -19,6 +19,7 @@ def command(onnx: bool, bundle: Path, opset: int, detector: str | None) -> None:
     """Export a bundle's model, keep the engines only if they agree with it, and audit what will be served."""
     if not onnx:
         raise click.UsageError("say what to export: --onnx")
+    from pruneguard.measurement import show
     from pruneguard.stages.export import export_bundle
     from pruneguard.training import RichProgress
 
@@ -29,7 +30,7 @@ def command(onnx: bool, bundle: Path, opset: int, detector: str | None) -> None:
         f"{bundle}/onnx: {size:.1f} MB, opset {record.opset}, agrees with the model ({bundle}/reports/parity.json)"
     )
     for result in results:
-        click.echo(f"audit of the engine: {result.concept} drawn in {result.target_rate:.1%}")
+        click.echo(f"audit of the engine: {result.concept} drawn in {show(result.drawn)}")
     if not all(audit.passed for audit in opened.manifest.audits if audit.subject == "onnx"):
         raise LineageError(f"{bundle}: the engine failed its audit; the runtime refuses it until it is trained again")
     consent = "" if opened.manifest.policy_concepts else " --allow-unaudited"

@@ -12,11 +12,11 @@ from pruneguard.bundle import Bundle, BundleDraft, Stage, write_bundle
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditResult
 from pruneguard.export import ExportRecord, write_onnx
+from pruneguard.families import family_of
 from pruneguard.models import load_pipeline
+from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import onnx_components
-from pruneguard.stages.audit import audit_components, bundle_concepts, find_detector, record_audits, recorded_audit
-from pruneguard.stages.settings import family_of
-from pruneguard.training import Advance, OnProgress
+from pruneguard.stages.audit import audit_components, bundle_concepts, find_detectors, record_audits, recorded_audit
 
 REPORT = "reports/parity.json"
 
@@ -38,7 +38,7 @@ def export_bundle(
         raise ConfigError(f"{path} has no model/ to export; run `pruneguard train --out {path}` first")
     family, concepts = family_of(path), bundle_concepts(bundle)
     audit, recorded = recorded_audit(bundle)
-    found = find_detector(detector or recorded, family) if concepts else None
+    detectors = find_detectors(detector or recorded, family, concepts)
     results: list[AuditResult] = []
     with write_bundle(path, base=path) as draft:
         pipeline = load_pipeline(draft.folder / "model")
@@ -51,9 +51,9 @@ def export_bundle(
             on_progress=lambda _, done, total: on_progress(Advance("export", done, total)),
         )
         _write_report(draft, record)
-        if found:
+        if detectors:
             components = onnx_components(draft.folder / "onnx", sampler=draft.manifest.sampler)
-            results = audit_components("onnx", components, concepts, family, found, audit, on_progress)
+            results = audit_components("onnx", components, concepts, family, detectors, audit, on_progress)
             record_audits(draft, "onnx", results, audit, audit.target)
     return Bundle.open(path), record, results
 

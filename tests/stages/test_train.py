@@ -13,6 +13,7 @@ import torch
 
 from pruneguard.bundle import Bundle
 from pruneguard.errors import ConfigError, LineageError
+from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel, load_pipeline
 from pruneguard.runs.digest import fingerprint
 from pruneguard.runs.lock import run_alone
@@ -22,7 +23,7 @@ from pruneguard.stages.data import build_data
 from pruneguard.stages.prune import prune, prune_in
 from pruneguard.stages.settings import PruneSettings, RunSettings, family_of
 from pruneguard.stages.train import prune_bundle, run_folder, train_bundle
-from pruneguard.training import LatentSet, from_atelier
+from pruneguard.training import LatentSet
 
 TABLES = {
     "data": {"source": "atelier", "size": 16},

@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import load_file
 
 from pruneguard.concepts import Concept
-from pruneguard.training import TrainSettings, from_atelier, train
+from pruneguard.families.atelier.data import from_atelier
+from pruneguard.training import TrainSettings, train
 
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")

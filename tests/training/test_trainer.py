@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError, ModelError, TrainingError
+from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline
-from pruneguard.training import Advance, LatentSet, TrainResult, TrainSettings, from_atelier, losses, train
+from pruneguard.training import Advance, LatentSet, TrainResult, TrainSettings, losses, train
 from pruneguard.training.trainer import check_run, without_concepts
 
 GLOW = Concept(
