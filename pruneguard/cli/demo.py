@@ -9,9 +9,7 @@ import click
 
 
 @click.command("demo", short_help="Run all stages on the embedded model and report them.")
-@click.option(
-    "--concepts", default="", help="The concept to suppress: any name of `pruneguard concepts`.  [default: mosaic]"
-)
+@click.option("--concepts", default="", help="One name of `pruneguard concepts`.  [default: mosaic]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

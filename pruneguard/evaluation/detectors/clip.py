@@ -34,13 +34,13 @@ class ClipDetector:
 
     def __init__(self, settings: ClipSettings) -> None:
         """Raises ConfigError if there is no CLIP model with safetensors at the source."""
-        from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+        from transformers import CLIPModel, CLIPTokenizer
 
         self.name = f"clip:{settings.source}"
         try:
             self.model: Any = CLIPModel.from_pretrained(settings.source, use_safetensors=True).eval()
             self.tokenizer: Any = CLIPTokenizer.from_pretrained(settings.source)
-            self.pictures: Any = CLIPImageProcessorPil.from_pretrained(settings.source)
+            self.pictures: Any = _picture_processor().from_pretrained(settings.source)
         except (OSError, ValueError) as error:
             first = next(iter(str(error).splitlines()), type(error).__name__)
             raise ConfigError(
@@ -66,3 +66,11 @@ class ClipDetector:
                 logits = self.model(**tokens, **part).logits_per_image
                 found[start : start + BATCH] = (logits.argmax(1) < len(calling)).numpy()
         return found
+
+
+def _picture_processor() -> Any:
+    """CLIP's image processor without torchvision; the name of its class depends on the version of transformers."""
+    import transformers
+
+    name = "CLIPImageProcessorPil" if hasattr(transformers, "CLIPImageProcessorPil") else "CLIPImageProcessor"
+    return getattr(transformers, name)
