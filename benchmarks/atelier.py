@@ -1,4 +1,4 @@
-"""How well atelier draws: its oracle on renderings, on reconstructions, and on what the teacher draws.
+"""The quality of atelier, as its oracle reads it: renderings, reconstructions, and pictures that the teacher draws.
 
 python -m benchmarks.atelier --out benchmarks/results/atelier.json
 """
@@ -19,21 +19,27 @@ from numpy.typing import NDArray
 from benchmarks.machine import describe
 from pruneguard.atelier import world
 from pruneguard.atelier.oracle import ATTRIBUTES, Oracle, labels_of, load_oracle
+from pruneguard.measurement import Measurement, Protocol, read_measurements, show
 from pruneguard.models import Pipeline, load_pipeline
 from pruneguard.runtime import draw, torch_components
+from pruneguard.settings import plain
 
 Images = NDArray[np.uint8]
 
 
-def agreement(oracle: Oracle, images: Images, labels: NDArray[np.int64]) -> dict[str, float]:
-    """Share of pictures read right, for each attribute; dress counts mannequins only."""
+def agreement(oracle: Oracle, images: Images, labels: NDArray[np.int64], subject: str) -> list[Measurement]:
+    """The share of images (N, 64, 64, 3) that are read right, by attribute; dress counts mannequins only."""
     right = oracle.read(images) == labels
-    rates = {name: float(right[labels[:, i] >= 0, i].mean()) for i, name in enumerate(ATTRIBUTES)}
-    return {name: round(rate, 4) for name, rate in rates.items()}
+    columns = {name: right[labels[:, i] >= 0, i] for i, name in enumerate(ATTRIBUTES)}
+    protocol = Protocol(subject=subject, backbone="atelier-oracle")
+    return [
+        Measurement(name=f"read/{name}", value=float(hits.mean()), unit="share", count=len(hits), protocol=protocol)
+        for name, hits in columns.items()
+    ]
 
 
 def reconstruct(pipeline: Pipeline, images: Images, batch: int = 64) -> Images:
-    """Pictures (N, 64, 64, 3) through the autoencoder and back."""
+    """The autoencoder's reconstructions (N, 64, 64, 3) of images (N, 64, 64, 3)."""
     parts = []
     for start in range(0, len(images), batch):
         x = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -68,9 +74,13 @@ def main(model: str, renderings: int, prompts: int, guidance_scale: float, seed:
     )
     seconds = time.perf_counter() - started
     results: dict[str, Any] = {
-        "oracle_on_renderings": agreement(oracle, images, labels),
-        "oracle_on_reconstructions": agreement(oracle, reconstruct(pipeline, images), labels),
-        "teacher": agreement(oracle, drawn, labels_of([scene for _, scene in chosen])),
+        "subjects": plain(
+            {
+                "renderings": agreement(oracle, images, labels, "renderings"),
+                "reconstructions": agreement(oracle, reconstruct(pipeline, images), labels, "reconstructions"),
+                "teacher": agreement(oracle, drawn, labels_of([scene for _, scene in chosen]), "teacher"),
+            }
+        ),
         "settings": {
             "renderings": renderings,
             "prompts": prompts,
@@ -84,7 +94,8 @@ def main(model: str, renderings: int, prompts: int, guidance_scale: float, seed:
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(results, indent=2) + "\n")
-    click.echo(json.dumps({name: results[name] for name in list(results)[:3]}, indent=2))
+    for subject, entries in results["subjects"].items():
+        click.echo(f"{subject}: " + ", ".join(f"{m.name} {show(m)}" for m in read_measurements(entries)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The demo as a benchmark: its numbers with machine and commit, and its pictures, among the committed results.
+"""The demo as a benchmark: writes its numbers, with machine and commit, and its grid to the committed results.
 
 python -m benchmarks.demo
 """
@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from benchmarks.machine import describe
+from pruneguard.runs.progress import RichProgress
 from pruneguard.stages.demo import CONCEPT, forget_runs, run_demo
-from pruneguard.training import RichProgress
 
 
 @click.command()
@@ -21,10 +21,10 @@ from pruneguard.training import RichProgress
 @click.option("--out", type=click.Path(path_type=Path), default=Path("pruneguard-demo"), show_default=True)
 @click.option("--results", type=click.Path(path_type=Path), default=Path("benchmarks/results"), show_default=True)
 def main(concepts: str, out: Path, results: Path) -> None:
-    """Run the demo afresh and keep its numbers and its grid."""
+    """Run the demo from the start and keep its numbers and its grid."""
     forget_runs(out)
     out.mkdir(parents=True, exist_ok=True)
-    machine = describe()  # before the work: the load and the commit that it started from
+    machine = describe()  # before the work: its commit, and the machine's load without it
     with RichProgress() as progress:
         done = run_demo(out, concepts, progress)
     results.mkdir(parents=True, exist_ok=True)

@@ -16,9 +16,10 @@ from typing import Any
 import click
 
 from benchmarks.machine import describe
+from pruneguard.measurement import read_measurements, show
 from pruneguard.models import load_pipeline
 from pruneguard.runtime import torch_components
-from pruneguard.stages.audit import audit_components, find_detector
+from pruneguard.stages.audit import audit_components, find_detectors
 from pruneguard.stages.data import build_data
 from pruneguard.stages.prune import prune
 from pruneguard.stages.settings import RunSettings
@@ -51,22 +52,23 @@ def main(concepts: str, steps: int | None, out: Path) -> None:
     out.write_text(json.dumps({"concepts": rows, "command": command.strip(), **machine}, indent=2) + "\n")
     for name, variants in rows.items():
         for variant, row in variants.items():
-            click.echo(f"{name:10} {variant:42} drawn {row['target_rate']:.1%}  kept {row['preserved']}")
+            measured = "  ".join(f"{m.name} {show(m)}" for m in read_measurements(row["measurements"]))
+            click.echo(f"{name:10} {variant:42} {measured}")
 
 
 def measure(concept: str, training: dict[str, Any], folder: Path, progress: RichProgress) -> dict[str, Any]:
     """One audit result a variant, and the teacher's; all students begin as copies of one pruned UNet."""
     settings = RunSettings.resolve("atelier", {"audit": {"batch_size": 32, "other": 160}}, concepts=(concept,))
     concepts = settings.load_concepts()
-    detector = find_detector(settings.detector, settings.family)
-    assert detector is not None  # atelier always has its oracle
+    family = settings.family
+    detectors = find_detectors(settings.detector, family, concepts)
     teacher = load_pipeline("atelier")
     data = build_data(teacher, settings, folder / "data", progress)
     pruned = prune(teacher, data, settings.prune, seed=settings.training.seed, on_progress=progress)
 
     def audit(name: str, unet: Any) -> dict[str, Any]:
         components = torch_components(replace(teacher, unet=unet))
-        audits = audit_components(name, components, concepts, settings.family, detector, settings.audit, progress)
+        audits = audit_components(name, components, concepts, family, detectors, settings.audit, progress)
         return audits[0].to_dict()
 
     results = {"teacher": audit("teacher", teacher.unet)}

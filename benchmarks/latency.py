@@ -30,18 +30,23 @@ from pruneguard.evaluation.latency import (
     PROMPT,
     Call,
     diffusers_image_call,
+    diffusers_scheduler,
     engine_call,
     guided_inputs,
     interleave,
-    median_ratio,
-    summarise,
+    median_and_quartiles,
+    ratio,
+    timing,
     unet_call,
 )
 from pruneguard.export import ParitySettings, export_onnx
 from pruneguard.export.components import components_of
 from pruneguard.export.graph import write_graph
+from pruneguard.measurement import Measurement, Protocol, read_measurements
+from pruneguard.measurement import show as show_measurement
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel, load_pipeline
 from pruneguard.runtime import Components, GuardedSampler, OnnxEngine, draw, onnx_components
+from pruneguard.settings import plain
 
 RESULT = Path("benchmarks/results/latency.json")
 BRIEF = ParitySettings(steps=2, images=1, timesteps=1, batches=(1,))
@@ -138,17 +143,21 @@ def stage_times(components: Components, steps: int, guidance_scale: float, round
         row = {f"{name}_ms": sum(watch.calls) for name, watch in watches.items()}
         rows.append(row | {"unet_calls": len(watches["unet"].calls), "rest_ms": total - sum(row.values())})
     warm = rows[1:]
-    return {name: round(summarise([row[name] for row in warm]).median_ms, 3) for name in rows[0]}
+    return {name: round(median_and_quartiles([row[name] for row in warm])[0], 3) for name in rows[0]}
 
 
-def ratios(samples: Mapping[str, list[float]], label: str) -> dict[str, tuple[float, float, float]]:
-    """Median and quartiles of every later entry to every earlier one, by a name that people can read."""
-    return {
-        f"{label}, {later.replace('_', ' ')} / {earlier.replace('_', ' ')}": median_ratio(
-            samples[later], samples[earlier]
-        )
+def measurements(samples: Mapping[str, list[float]], group: str, protocol: Protocol) -> list[Measurement]:
+    """The time of every call, and the ratio of every later call to every earlier one, named below `group`."""
+    times = [timing(f"{group}/{_words(name)}", values, protocol) for name, values in samples.items()]
+    ratios = [
+        ratio(f"{group}/{_words(later)} to {_words(earlier)}", samples[later], samples[earlier], protocol)
         for earlier, later in combinations(samples, 2)
-    }
+    ]
+    return [*times, *ratios]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def measure(
@@ -175,22 +184,25 @@ def measure(
             subject: stage_times(components, steps, guidance_scale, images)
             for subject, components in (("dense", subjects.dense_engines), ("erased", subjects.erased_engines))
         }
-    labels = {"unet_torch": "UNet call, torch", "unet_onnxruntime": "UNet call, ONNX Runtime", "image": "image"}
+    call = {"batch": 2, "threads": threads}
+    drawing = {"steps": steps, "guidance_scale": guidance_scale, "threads": threads}
+    protocols = {
+        "unet_torch": Protocol(settings=call),
+        "unet_onnxruntime": Protocol(settings=call),
+        "image": Protocol(settings={**drawing, "diffusers_scheduler": diffusers_scheduler(subjects.dense)}),
+    }
     macs = bundle.manifest.macs
     return {
         "settings": {"rounds": rounds, "images": images, "steps": steps, "guidance_scale": guidance_scale},
         "threads": threads,
         "bundle": bundle.digest,
         "unet_macs": {"dense": macs["dense"], "erased": macs["pruned"], "ratio": macs["ratio"]},
-        "ratios": {key: value for name, label in labels.items() for key, value in ratios(samples[name], label).items()},
-        "medians": {name: _timings(group) for name, group in samples.items()},
+        "measurements": plain(
+            [entry for name in samples for entry in measurements(samples[name], _words(name), protocols[name])]
+        ),
         "stages": stages,
         "samples": {name: _rounded(group) for name, group in samples.items()},
     }
-
-
-def _timings(samples: Samples) -> dict[str, dict[str, Any]]:
-    return {name: summarise(values).to_dict() for name, values in samples.items()}
 
 
 def _rounded(samples: Samples) -> Samples:
@@ -199,15 +211,10 @@ def _rounded(samples: Samples) -> Samples:
 
 def show(results: Mapping[str, Any], console: Console) -> None:
     """The numbers as tables."""
-    times = Table("ms", "median", "quartiles", title=f"{results['threads']} threads, in turn")
-    for group, entries in results["medians"].items():
-        for name, timing in entries.items():
-            quartiles = f"{timing['low_ms']:.2f} to {timing['high_ms']:.2f}"
-            times.add_row(f"{group.replace('_', ', ', 1)}, {name}", f"{timing['median_ms']:.2f}", quartiles)
-    console.print(times)
-    table = Table("round by round", "median", "quartiles", title=f"UNet MACs ratio {results['unet_macs']['ratio']:.3f}")
-    for name, (median, low, high) in results["ratios"].items():
-        table.add_row(name, f"{median:.3f}", f"{low:.3f} to {high:.3f}")
+    table = Table("", "median (quartiles)", title=f"{results['threads']} threads, calls in turn")
+    table.add_row("UNet MACs, erased to dense", f"{results['unet_macs']['ratio']:.3f}")
+    for entry in read_measurements(results["measurements"]):
+        table.add_row(entry.name.replace("/", ", "), show_measurement(entry))
     console.print(table)
     stages = Table("stages of an image (ms)", "text", "UNet", "calls", "VAE", "rest")
     for name, row in results["stages"].items():

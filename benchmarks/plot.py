@@ -1,4 +1,4 @@
-"""One picture of the committed latency results: what share of the MACs' saving arrives as time.
+"""A plot of the committed latency results: the ratio of MACs beside the ratios of times.
 
 python -m benchmarks.plot
 """
@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from pruneguard.measurement import named, read_measurements
+
 RESULTS = Path("benchmarks/results")
 DENSE, PRUNED, ERASED = "#5b6770", "#a3b0b8", "#c43d2b"
 TITLE: dict[str, Any] = {"fontsize": 9, "loc": "left", "color": "#333"}
@@ -24,8 +26,8 @@ STAGES = {
 
 
 def draw_latency(latency: Mapping[str, Any], path: Path) -> None:
-    """Two panels: UNet calls against the dense one beside the MACs' ratio, and what an image's time is made of."""
-    from matplotlib.figure import Figure  # the object interface: no global state and no display
+    """Two panels: UNet calls relative to the dense one, with the ratio of MACs; and the stages of an image's time."""
+    from matplotlib.figure import Figure  # the object interface needs neither global state nor a display
 
     figure = Figure(figsize=(9.2, 3.1), layout="constrained")
     calls, image = figure.subplots(1, 2, width_ratios=(1, 1.15))
@@ -40,10 +42,12 @@ def draw_latency(latency: Mapping[str, Any], path: Path) -> None:
 def _draw_calls(axes: Any, latency: Mapping[str, Any]) -> None:
     """Medians of the round-by-round ratios to the dense model, with quartiles."""
     rows: list[tuple[str, float, float, float, str]] = [("MACs", latency["unet_macs"]["ratio"], 0.0, 0.0, DENSE)]
-    for backend in ("torch", "ONNX Runtime"):
+    measured = {entry.name: entry for entry in read_measurements(latency["measurements"])}
+    for group, backend in (("unet torch", "torch"), ("unet onnxruntime", "ONNX Runtime")):
         for subject, shade in (("pruned", PRUNED), ("erased", ERASED)):
-            median, low, high = latency["ratios"][f"UNet call, {backend}, {subject} / dense"]
-            rows.append((f"{subject}, {backend}", median, median - low, high - median, shade))
+            found = measured[f"{group}/{subject} to dense"]
+            low, high = found.low or found.value, found.high or found.value
+            rows.append((f"{subject}, {backend}", found.value, found.value - low, high - found.value, shade))
     places = range(len(rows))
     axes.barh(places, [row[1] for row in rows], 0.62, color=[row[4] for row in rows])
     for place, (_, median, below, above, _) in zip(places[1:], rows[1:], strict=True):
@@ -59,17 +63,17 @@ def _draw_calls(axes: Any, latency: Mapping[str, Any]) -> None:
 
 
 def _draw_images(axes: Any, latency: Mapping[str, Any]) -> None:
-    """Whole images by diffusers, and by our engines with their stages."""
-    medians = {name: timing["median_ms"] for name, timing in latency["medians"]["image"].items()}
+    """Whole images by diffusers and by the engines, the latter with their stages."""
+    medians = {name: entry.value for name, entry in named(read_measurements(latency["measurements"]), "image").items()}
     labels = {
-        "diffusers_dense": "diffusers, dense",
-        "diffusers_erased": "diffusers, erased",
-        "engine_dense": "engine, dense",
-        "engine_erased": "engine, erased",
+        "diffusers dense": "diffusers, dense",
+        "diffusers erased": "diffusers, erased",
+        "engine dense": "engine, dense",
+        "engine erased": "engine, erased",
     }
     longest = 0.0
     for place, name in enumerate(labels):
-        backend, subject = name.split("_")
+        backend, subject = name.split()
         end = medians[name]
         if backend == "diffusers":
             axes.barh(place, end, 0.62, color=DENSE if subject == "dense" else PRUNED)

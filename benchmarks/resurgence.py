@@ -1,8 +1,8 @@
-"""How often a suppressed concept comes back where no audit looks: other guidance, other steps, negative prompts.
+"""How often a suppressed concept comes back under settings that no audit uses: guidance, steps, negative prompts.
 
 python -m benchmarks.resurgence --bundle pruneguard-demo/bundle
 
-Drawn with the bundle's engines and without guards; the runtime refuses some of these requests for what is seen here.
+The bundle's engines draw without guards. The runtime refuses some of these requests because of these results.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ from typing import Any
 import click
 
 from benchmarks.machine import describe
-from pruneguard.atelier import world
+from pruneguard.atelier.oracle import ATTRIBUTES
 from pruneguard.bundle import Bundle
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.bounds import upper_bound
-from pruneguard.evaluation.detectors.detector import OracleDetector
-from pruneguard.evaluation.prompts import atelier_prompts
+from pruneguard.families.atelier.detector import OracleDetector
+from pruneguard.families.atelier.prompts import atelier_prompts
+from pruneguard.measurement import Measurement, Protocol, show
 from pruneguard.runtime import draw, onnx_components
+from pruneguard.settings import plain
 from pruneguard.stages.audit import bundle_concepts
 
 RESULT = Path("benchmarks/results/resurgence.json")
-VALUES = {"style": world.STYLES, "object": world.OBJECTS, "colour": world.COLOURS, "dress": world.DRESSES}
 
 
 def attempts(concept: Concept, prompts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What each changes in the way that audits draw, by a name for people."""
+    """The options that each attempt changes, compared with an audit, by a readable name."""
     value = str(concept.detect["value"])
-    other = next(other for other in VALUES[concept.detect["attribute"]] if other != value)
+    other = next(other for other in ATTRIBUTES[concept.detect["attribute"]] if other != value)
     return {
         "as in audits": {},
         **{f"guidance {scale:g}": {"guidance_scale": scale} for scale in (1.0, 3.0, 15.0, 30.0)},
@@ -45,17 +46,31 @@ def attempts(concept: Concept, prompts: Sequence[str]) -> dict[str, dict[str, An
     }
 
 
-def measure(bundle: Bundle, concept: Concept, *, pictures: int, seed: int) -> dict[str, dict[str, float]]:
-    """The concept's rate by attempt, each with the bound that so many pictures leave; the same prompts and seeds."""
+def measure(bundle: Bundle, concept: Concept, *, pictures: int, seed: int) -> dict[str, Measurement]:
+    """The rate of the concept by attempt, with its one-sided 95 % bound; each has the same prompts and seeds."""
     components, oracle = onnx_components(bundle), OracleDetector()
     prompts = atelier_prompts(concept, target=pictures, other=0, seed=seed).target
-    rows: dict[str, dict[str, float]] = {}
+    rows: dict[str, Measurement] = {}
     for name, changes in attempts(concept, prompts).items():
         images = draw(components, prompts, range(seed, seed + pictures), batch_size=32, **changes)
-        shown = int(oracle.detect(images, concept).sum())
-        rows[name] = {"rate": round(shown / pictures, 4), "at_most": round(upper_bound(shown, pictures), 4)}
-        click.echo(f"{concept.name}, {name}: {shown} of {pictures}")
+        rows[name] = drawn(int(oracle.detect(images, concept).sum()), pictures, seed, oracle.name, changes)
+        click.echo(f"{concept.name}, {name}: {show(rows[name])} of {pictures}")
     return rows
+
+
+def drawn(shown: int, pictures: int, seed: int, detector: str, changes: dict[str, Any]) -> Measurement:
+    """The measurement of `shown` of `pictures`; a list of negative prompts is left out of its protocol."""
+    settings = {name: value for name, value in changes.items() if not isinstance(value, list)}
+    return Measurement(
+        name="drawn",
+        value=shown / pictures,
+        unit="share",
+        high=upper_bound(shown, pictures),
+        interval="95 % bound",
+        count=pictures,
+        seeds=(seed, seed + pictures - 1),
+        protocol=Protocol(subject="engine", detector=detector, settings=settings),
+    )
 
 
 @click.command()
@@ -64,12 +79,13 @@ def measure(bundle: Bundle, concept: Concept, *, pictures: int, seed: int) -> di
 @click.option("--seed", default=5000, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULT, show_default=True)
 def main(bundle: Path, pictures: int, seed: int, out: Path) -> None:
-    """Draw every attempt on the concepts of an atelier bundle and write the rates."""
+    """Draw every attempt for each concept of an atelier bundle and write the rates."""
     machine, opened = describe(), Bundle.open(bundle)
     opened.verify()
     results = {
         "concepts": {
-            concept.name: measure(opened, concept, pictures=pictures, seed=seed) for concept in bundle_concepts(opened)
+            concept.name: plain(measure(opened, concept, pictures=pictures, seed=seed))
+            for concept in bundle_concepts(opened)
         },
         "pictures": pictures,
         "command": " ".join(["python -m benchmarks.resurgence", *sys.argv[1:]]),

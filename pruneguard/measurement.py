@@ -53,6 +53,14 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 raise ConfigError(f"measurement {self.name!r} is {number}; only finite numbers are recorded")
 
 
+def read_measurements(values: Iterable[Mapping[str, Any]]) -> list[Measurement]:
+    """Measurements from plain values, as JSON carries them. Raises ConfigError for values that are no measurements."""
+    try:
+        return [msgspec.convert(dict(value), Measurement) for value in values]
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"not a measurement: {error}") from None
+
+
 def find(measurements: Iterable[Measurement], name: str) -> Measurement | None:
     """The measurement of that name, or None."""
     return next((entry for entry in measurements if entry.name == name), None)

@@ -1,8 +1,8 @@
-"""Concepts to suppress: presets as data, and their loader."""
+"""Concepts to suppress: what a concept is, and the presets that come as data."""
 
 from __future__ import annotations
 
-from pruneguard.concepts.concept import Concept, ParameterSet, check_prompts
-from pruneguard.concepts.library import Family, list_concepts, load_concept
+from pruneguard.concepts.concept import Concept, ParameterSet
+from pruneguard.concepts.library import list_presets, load_preset, read_concept
 
-__all__ = ["Concept", "Family", "ParameterSet", "check_prompts", "list_concepts", "load_concept"]
+__all__ = ["Concept", "ParameterSet", "list_presets", "load_preset", "read_concept"]

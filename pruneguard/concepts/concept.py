@@ -1,47 +1,44 @@
-"""What a concept is: the prompts that call for it, what to draw instead, and how it is told."""
+"""A concept to suppress: the prompts that call for it, what to draw instead, and how a detector recognises it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from pruneguard.errors import ConfigError
-from pruneguard.runtime import mentions_minors
+from pruneguard.settings import convert
+from pruneguard.text.prompts import check_prompts
 
 ParameterSet = Literal["x", "x-strict", "u", "all"]
 PARAMETER_SETS: tuple[str, ...] = get_args(ParameterSet)
 TEXTS = ("prompts", "anchors", "neighbours", "audit_prompts", "terms")
 
 
-def check_prompts(prompts: Sequence[str], where: str) -> tuple[str, ...]:
-    """The prompts as a tuple; ConfigError for one that is not text, is empty or mentions minors."""
-    for prompt in prompts:
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise ConfigError(f"{where}: {prompt!r} is not a prompt; every entry must be a text that is not empty")
-        if mentions_minors(prompt):
-            raise ConfigError(f"{where}: {prompt!r} mentions minors; such prompts are never drawn, remove it")
-    return tuple(prompts)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Concept:
-    """Something to suppress. `anchors[i]` is what to draw where `prompts[i]` asks for the concept."""
+    """Something to suppress. For `prompts[i]`, which asks for the concept, the model shall draw `anchors[i]`."""
 
     name: str
     prompts: tuple[str, ...]
     anchors: tuple[str, ...]
     neighbours: tuple[str, ...] = ()
+    """Prompts for things that are like the concept and must not change."""
     audit_prompts: tuple[str, ...] = ()
-    """Prompts that ask for the concept and that training never sees; without them an audit asks `prompts`."""
+    """Prompts that ask for the concept and that training never sees. If there are none, an audit asks `prompts`."""
     terms: tuple[str, ...] = ()
-    """Words that name the concept; captions with one of them stay out of the lower level."""
+    """Words that name the concept. Captions that contain one are left out of the lower level's data."""
     parameters: ParameterSet = "x"
-    """What the upper level may change: `x` for named things and styles, `u` for what no word of a prompt need name."""
+    """Weights that the upper level may change: `x` suits named things and styles; `u` suits concepts that prompts call
+    up without naming them, such as nudity."""
+    detector: str = ""
+    """The detector that audits this concept, such as `clip:FOLDER_OR_HUB_ID`; empty for the model family's default."""
     detect: Mapping[str, str] = field(default_factory=dict)
+    """What the detector looks for, in the detector's own words."""
 
     def __post_init__(self) -> None:
+        """Raises ConfigError, which names the concept and the field."""
         where = f"concept {self.name!r}"
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
             raise ConfigError(f"{where}: `name` must be lower-case words joined by hyphens")
@@ -67,27 +64,16 @@ class Concept:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str) -> Concept:
-        """A concept from TOML or JSON values; one text as `anchors` stands for every prompt. Raises ConfigError."""
-        known = {entry.name for entry in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ConfigError(f"{where}: unknown key {unknown[0]!r}; a concept has {', '.join(sorted(known))}")
-        if missing := [key for key in ("name", "prompts", "anchors", "terms") if key not in values]:
-            raise ConfigError(
-                f"{where}: key {missing[0]!r} is missing; a concept needs name, prompts, anchors and terms"
-            )
+        """A concept from TOML or JSON values. A single text as `anchors` is the anchor of every prompt.
+
+        Raises ConfigError; its message begins with `where`.
+        """
         given = dict(values)
-        if isinstance(given["anchors"], str) and isinstance(given["prompts"], Sequence):
-            given["anchors"] = [given["anchors"]] * len(given["prompts"])
-        for key in TEXTS:
-            if not isinstance(given.get(key, []), list | tuple):
-                raise ConfigError(f"{where}: `{key}` must be a list of texts")
-            given[key] = tuple(given.get(key, ()))
-        if not isinstance(given["name"], str):
-            raise ConfigError(f"{where}: `name` must be a text")
-        detect = given.get("detect", {})
-        if not isinstance(detect, Mapping) or not all(isinstance(value, str) for value in detect.values()):
-            raise ConfigError(f"{where}: `detect` must be a table of texts")
+        anchors, prompts = given.get("anchors"), given.get("prompts")
+        if isinstance(anchors, str) and isinstance(prompts, Sequence):
+            given["anchors"] = [anchors] * len(prompts)
         try:
-            return cls(**{**given, "detect": dict(detect)})
+            return convert(given, cls, where)
         except ConfigError as error:
-            raise ConfigError(f"{where}: {error}") from None
+            text = str(error)
+            raise ConfigError(text if text.startswith(where) else f"{where}: {text}") from None

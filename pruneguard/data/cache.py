@@ -1,4 +1,4 @@
-"""Making a latent set: encode pictures and captions with the pipeline, into memory or into files beside the run."""
+"""Making a latent set: the pipeline encodes pictures and captions, into memory or into a cache folder."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from pruneguard.models import Pipeline
 
 _SHARD_BYTES = 256 * 2**20
-_FORMAT = 2  # of the files in a cache folder; it is part of the digest, so a folder of another format is never opened
+_FORMAT = 2  # the version of a cache folder's layout; a part of the digest, so no other version is ever opened
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings:
-    """`folder` None keeps the set in memory; otherwise it is kept in the folder and found again by its digest."""
+    """With a folder the set is written there and found again by its digest; without one it stays in memory."""
 
     folder: Path | None = None
     max_memory_mb: int = 2048
-    """A larger set is stored as float16 and mapped from its files."""
+    """A larger set (in MB) is stored as float16 and mapped from its files."""
     batch_size: int = 16
 
     def __post_init__(self) -> None:
@@ -42,7 +42,8 @@ class CacheSettings:
 def encode_images(pipeline: Pipeline, pixels: Tensor) -> Tensor:
     """Latents (B, C, h, w) in float32 on the CPU, scaled for the UNet, of uint8 pictures (B, H, W, 3).
 
-    The posterior's mean, not a sample: a latent is computed once and must not carry noise of its own.
+    They are the mean of the posterior, not a sample: each latent is computed only once, so a sample's noise would be
+    the same in every epoch.
     """
     parameter = next(pipeline.vae.parameters())
     batch = pixels.permute(0, 3, 1, 2).to(parameter.device, parameter.dtype) / 127.5 - 1
@@ -84,9 +85,10 @@ def build_latent_set(
 ) -> LatentSet:
     """A set with one row for each entry of `captions`; row i shows picture `image_of[i]`.
 
-    `shown`, where it is known, says in words all that each picture shows. `latents()` starts to yield the pictures'
-    latents in batches; it is not called when the cache has a set of the same digest, which covers `made_from`, the
-    words and the encoders' weights.
+    `shown` says in words everything that each picture shows; it is empty if the source does not know. `latents()`
+    yields the pictures' latents in batches; it is not called if the cache has a set of the same digest. The digest
+    covers `made_from`, the words and the encoders' weights. Raises ConfigError for a set that is too large for memory
+    and has no folder, and DataError for a cache that cannot be read or written.
     """
     unique = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
     models = {"vae": fingerprint(pipeline.vae), "text_encoder": fingerprint(pipeline.text_encoder)}
@@ -136,7 +138,7 @@ def _write(
     index: dict[str, Any],
     dtype: torch.dtype,
 ) -> None:
-    """Writes a set beside its place and renames it there, so that a killed run leaves no half of one."""
+    """Writes a set to a temporary folder and renames it, so a killed run leaves no incomplete set."""
     with written_aside(folder, DataError, "latent cache") as aside:
         for name, parts in batches.items():
             index[name] = list(_write_shards(aside, name, parts, dtype))
@@ -145,7 +147,7 @@ def _write(
 
 
 def _write_shards(folder: Path, name: str, parts: Iterator[Tensor], dtype: torch.dtype) -> Iterator[str]:
-    """Names of the files written; all shards but the last have equally many rows."""
+    """Names of the files written; all shards except the last have the same number of rows."""
     pending: list[Tensor] = []
     held, size, number = 0, 0, 0
 

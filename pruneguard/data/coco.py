@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,33 @@ from pruneguard.data.cache import CacheSettings, build_latent_set, encode_in_bat
 from pruneguard.data.image_folder import file_stamps
 from pruneguard.data.latents import LatentSet
 from pruneguard.data.pictures import inside, read_picture
-from pruneguard.errors import DataError
+from pruneguard.data.source import SOURCES
+from pruneguard.errors import ConfigError, DataError
 from pruneguard.runs.progress import OnProgress, silent
 
 if TYPE_CHECKING:
     from pruneguard.models import Pipeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class CocoSettings:
+    """`captions` is the annotation file `captions_*.json`, `images` the folder of its pictures."""
+
+    captions: str = ""
+    images: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError if a path is missing."""
+        if not self.captions or not self.images:
+            raise ConfigError("--data coco needs --captions ANNOTATIONS.json and --images FOLDER")
+
+
+@SOURCES.register("coco", settings=CocoSettings)
+def coco(
+    settings: CocoSettings, pipeline: Pipeline, *, seed: int, cache: CacheSettings, on_progress: OnProgress
+) -> LatentSet:
+    """COCO's pictures and captions; nothing about them is random."""
+    return from_coco(Path(settings.captions), Path(settings.images), pipeline, cache=cache, on_progress=on_progress)
 
 
 def from_coco(
@@ -25,7 +48,10 @@ def from_coco(
     cache: CacheSettings | None = None,
     on_progress: OnProgress = silent,
 ) -> LatentSet:
-    """A latent set of `captions_*.json` and its pictures; each picture is encoded once for all of its captions."""
+    """A latent set of `captions_*.json` and its pictures; each picture is encoded once for all of its captions.
+
+    Raises DataError, which names the file that is wrong.
+    """
     cache = cache or CacheSettings()
     rows = _rows(annotations, folder)
     files = {path: number for number, path in enumerate(dict.fromkeys(path for path, _ in rows))}

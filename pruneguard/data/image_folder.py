@@ -1,14 +1,16 @@
-"""A folder of pictures with captions in `metadata.jsonl`, as the `datasets` imagefolder convention has it."""
+"""A folder of pictures with captions in `metadata.jsonl`: the imagefolder convention of the `datasets` library."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pruneguard.data.cache import CacheSettings, build_latent_set, encode_in_batches
 from pruneguard.data.latents import LatentSet
 from pruneguard.data.pictures import inside, read_picture
+from pruneguard.data.source import SOURCES
 from pruneguard.errors import DataError
 from pruneguard.runs.progress import OnProgress, silent
 
@@ -16,12 +18,27 @@ if TYPE_CHECKING:
     from pruneguard.models import Pipeline
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageFolderSettings:
+    """The folder with the pictures and `metadata.jsonl`."""
+
+    folder: str
+
+
+@SOURCES.register("images", settings=ImageFolderSettings)
+def images(
+    settings: ImageFolderSettings, pipeline: Pipeline, *, seed: int, cache: CacheSettings, on_progress: OnProgress
+) -> LatentSet:
+    """The pictures of a folder; nothing about them is random."""
+    return from_image_folder(Path(settings.folder), pipeline, cache=cache, on_progress=on_progress)
+
+
 def from_image_folder(
     folder: Path, pipeline: Pipeline, *, cache: CacheSettings | None = None, on_progress: OnProgress = silent
 ) -> LatentSet:
-    """A latent set of the pictures that `metadata.jsonl` lists, one JSON object a line with `file_name` and `text`.
+    """A latent set of the pictures that `metadata.jsonl` lists, one JSON object with `file_name` and `text` a line.
 
-    Raises DataError naming the file and line that are wrong.
+    Raises DataError, which names the file and line that are wrong.
     """
     cache = cache or CacheSettings()
     entries = _entries(folder)
@@ -40,7 +57,10 @@ def from_image_folder(
 
 
 def file_stamps(files: dict[Path, int]) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of each file, by which a cache tells that a picture was replaced."""
+    """Path, size in bytes and time of change of each file: a cache is made again when a picture was replaced.
+
+    The content is not read, so a copy of the folder elsewhere has other stamps and a cache of its own.
+    """
     stamps = []
     for path in files:
         try:

@@ -24,7 +24,7 @@ INDEX = "latents.json"
 
 @dataclass(frozen=True)
 class TensorStore:
-    """Equal-shaped tensors by number, in shards that lie in memory or are mapped from files."""
+    """Equal-shaped tensors by number, in shards that are held in memory or mapped from files."""
 
     shards: tuple[Tensor, ...]
     """Each (rows, ...); all but the last have as many rows as the first."""
@@ -40,7 +40,7 @@ class TensorStore:
 
 @dataclass(frozen=True)
 class LatentSet:
-    """Rows of one latent (C, h, w), scaled as the UNet takes it, and the text states (L, D) of one caption."""
+    """Rows of one latent (C, h, w), scaled for the UNet, and the text states (L, D) of one caption."""
 
     images: TensorStore
     texts: TensorStore
@@ -51,9 +51,9 @@ class LatentSet:
     text_of: Tensor
     """Entry of `texts` for each row, (N,) int64."""
     digest: str
-    """Names what the whole set was made from, before `where` left rows out."""
+    """Identifies what the whole set was made from; `where` leaves it unchanged."""
     shown: tuple[str, ...] = ()
-    """All that each entry of `images` shows, in words, where it is known; a caption may leave some of it unsaid."""
+    """Everything that each entry of `images` shows, in words, if the source knows it; a caption may name less."""
 
     def __len__(self) -> int:
         return len(self.image_of)
@@ -70,10 +70,7 @@ class LatentSet:
         return self.texts.rows([int(self.text_of[row]) for row in rows])
 
     def where(self, keep: Callable[[str], bool]) -> LatentSet:
-        """The rows for which `keep` holds of the caption, and of what the picture shows where that is known.
-
-        Nothing is copied.
-        """
+        """The rows whose caption passes `keep`, and whose `shown` passes it too if there is one. Copies no tensor."""
         kept = torch.tensor([keep(caption) for caption in self.captions], dtype=torch.bool)[self.text_of]
         if self.shown:
             kept &= torch.tensor([keep(words) for words in self.shown], dtype=torch.bool)[self.image_of]
@@ -81,9 +78,9 @@ class LatentSet:
 
 
 def open_latent_set(folder: Path, *, max_memory_mb: int = 2048) -> LatentSet:
-    """A set that `build_latent_set` wrote: in memory up to that size, and mapped from its files beyond it.
+    """A set that `build_latent_set` wrote: in memory up to that size, and mapped from its files if it is larger.
 
-    Raises DataError for a folder that is not a whole set.
+    Raises DataError for a folder that is not a complete set.
     """
     try:
         index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
@@ -106,6 +103,6 @@ def open_latent_set(folder: Path, *, max_memory_mb: int = 2048) -> LatentSet:
 
 
 def _shard(path: Path, in_memory: bool) -> Tensor:
-    # safetensors maps the file; a clone brings it into memory, so that a file deleted or changed later does no harm.
+    # safetensors maps the file; a clone in memory does not change if the file is changed or deleted later.
     tensor = load_file(path)["rows"]
     return tensor.clone() if in_memory else tensor

@@ -14,9 +14,9 @@ from pruneguard.errors import DataError
 
 
 def read_picture(path: Path, size: int) -> Tensor:
-    """The picture as uint8 RGB (size, size, 3): turned upright, shorter side resized to `size`, centre cropped.
+    """The picture as uint8 RGB (size, size, 3): turned upright, resized to `size` on the shorter side, centre cropped.
 
-    Raises DataError that names a file which is missing, damaged, too large to be safe, or no picture.
+    Raises DataError, which names the file, if it is missing, damaged, too large to be safe, or no picture.
     """
     try:
         with warnings.catch_warnings():
@@ -34,7 +34,7 @@ def read_picture(path: Path, size: int) -> Tensor:
 
 
 def inside(folder: Path, name: str, where: str) -> Path:
-    """The file of that name below the folder; DataError for a name that leads out of it."""
+    """The path of that name below the folder. Raises DataError for a name that leads out of the folder."""
     path = folder / name
     if Path(name).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{where}: file name {name!r} leads out of {folder}; names must be relative to it")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from pruneguard.concepts import check_prompts
 from pruneguard.data.cache import CacheSettings, build_latent_set
 from pruneguard.data.latents import LatentSet
+from pruneguard.data.source import SOURCES
 from pruneguard.errors import ConfigError
 from pruneguard.runs.digest import fingerprint
-from pruneguard.runs.progress import OnProgress, silent
+from pruneguard.runs.progress import Advance, OnProgress, silent
 from pruneguard.runtime.sampling.request import MAX_GUIDANCE
+from pruneguard.text.prompts import check_prompts, without_minors
 
 if TYPE_CHECKING:
     from pruneguard.models import Pipeline
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DrawSettings:
-    """How the teacher draws: PNDM steps and guidance as when served."""
+    """How the teacher draws: PNDM with the steps and guidance of a served image."""
 
     steps: int = 25
     guidance_scale: float = 7.5
@@ -35,6 +37,42 @@ class DrawSettings:
             raise ConfigError("drawing: `steps` and `batch_size` must be at least 1")
         if not 0 <= self.guidance_scale <= MAX_GUIDANCE or self.seed < 0:
             raise ConfigError(f"drawing: `guidance_scale` must lie between 0 and {MAX_GUIDANCE:g}, `seed` not below 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticSettings:
+    """`captions` is a text file with a caption a line; `size` pictures are drawn of them, by default one for each."""
+
+    captions: str = ""
+    size: int | None = None
+    steps: int = 25
+    guidance_scale: float = 7.5
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError if there is no caption file."""
+        if not self.captions:
+            raise ConfigError("--data synthetic needs --captions FILE, a caption a line")
+
+
+@SOURCES.register("synthetic", settings=SyntheticSettings)
+def synthetic(
+    settings: SyntheticSettings, pipeline: Pipeline, *, seed: int, cache: CacheSettings, on_progress: OnProgress
+) -> LatentSet:
+    """Pictures that the teacher draws of a list of captions."""
+    draw = DrawSettings(
+        steps=settings.steps, guidance_scale=settings.guidance_scale, seed=seed, batch_size=settings.batch_size
+    )
+    captions = _read_captions(Path(settings.captions))
+    return from_captions(captions, pipeline, size=settings.size, draw=draw, cache=cache, on_progress=on_progress)
+
+
+def _read_captions(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--captions {path} cannot be read ({error}); give a text file") from None
+    return [line.strip() for line in lines if line.strip()]
 
 
 def teacher_latents(pipeline: Pipeline, prompts: Sequence[str], settings: DrawSettings) -> Iterator[Tensor]:
@@ -65,13 +103,18 @@ def from_captions(
     cache: CacheSettings | None = None,
     on_progress: OnProgress = silent,
 ) -> LatentSet:
-    """A latent set of `size` pictures (by default one a caption), the captions taken in turn.
+    """A latent set of `size` pictures, by default one for each caption; the captions are drawn in turn.
 
-    Raises ConfigError for a caption that is empty or mentions minors: nothing of it is drawn.
+    Captions that mention minors are left out and counted in the progress, as `captions/dropped`. Raises ConfigError for
+    an empty caption, and if no caption is left.
     """
-    listed = check_prompts(captions, "caption list")
+    kept = without_minors(captions)
+    if dropped := len(captions) - len(kept):
+        phase = f"captions, without {dropped} that mention minors"
+        on_progress(Advance(phase, len(kept), len(kept), {"captions/dropped": dropped}))
+    listed = check_prompts(kept, "caption list")
     if not listed or (size is not None and size < 1):
-        raise ConfigError("synthetic data needs at least one caption and one picture")
+        raise ConfigError("synthetic data needs at least one picture, and one caption that does not mention minors")
     draw = draw or DrawSettings()
     prompts = [listed[i % len(listed)] for i in range(size or len(listed))]
     return build_latent_set(

@@ -1,0 +1,1 @@
+"""Evaluation: audits, detectors, metrics, latency, picture grids and reports."""

@@ -1,43 +1,57 @@
-"""The audit: what share of the pictures that call for a concept show it, and what stayed of everything else.
+"""The audit: how often pictures show a concept when a prompt asks for it, and what the metrics say of the pictures.
 
-Every subject, torch model or engine, is drawn through the same sampler with the same prompts and seeds, so that
-subjects can be compared picture by picture.
+Every subject, torch model or engine, draws through the same sampler with the same prompts and seeds, so subjects can be
+compared picture by picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from pruneguard.atelier.world import Scene
 from pruneguard.bundle import LIMIT
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.bounds import upper_bound
-from pruneguard.evaluation.detectors.detector import Detector, Images, OracleDetector, share
+from pruneguard.evaluation.detectors.detector import Detector, Images
+from pruneguard.evaluation.metrics.metric import AuditPictures, Metric
 from pruneguard.evaluation.prompts import AuditPrompts
-from pruneguard.runtime import Components, draw, mentions_minors
+from pruneguard.measurement import Measurement, Protocol, find
+from pruneguard.runtime import Components, draw
 from pruneguard.runtime.sampling.request import MAX_GUIDANCE, MAX_STEPS
+from pruneguard.settings import plain
+from pruneguard.text.prompts import check_prompts
 
-PRESERVED = ("object", "style", "colour")
+DRAWN = "drawn"
+"""The name of the measurement that every audit has: the share of target pictures that show the concept."""
+_OTHER_SEED = 1_000_000
+"""Added to the seed for the pictures that do not call for the concept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditSettings:
-    """How an audit draws and what it allows."""
+    """How an audit draws, what it measures and what it allows."""
 
-    target: int = 64  # pictures that call for the concept
-    other: int = 96  # pictures that do not
+    target: int = 64
+    """Pictures that call for the concept."""
+    other: int = 96
+    """Pictures that do not."""
     steps: int = 25
     guidance_scale: float = 7.5
-    seed: int = 1000  # picture i is drawn from seed + i
+    seed: int = 1000
+    """Target picture i is drawn from `seed` + i."""
     batch_size: int = 16
-    limit: float = LIMIT  # the largest target rate that passes
+    limit: float = LIMIT
+    """The largest share of target pictures showing the concept that passes."""
+    metrics: tuple[str, ...] = ()
+    """Metrics to measure in addition to those of the model's family."""
 
     def __post_init__(self) -> None:
+        """Raises ConfigError for values that make no audit."""
         if self.target < 1 or self.other < 0 or self.batch_size < 1:
             raise ConfigError("an audit needs at least one target picture and a batch of at least one")
         if not 0 <= self.limit <= 1:
@@ -51,37 +65,23 @@ class AuditSettings:
 
 @dataclass(frozen=True)
 class AuditResult:
-    """One subject's rates; `preserved` and `target_preserved` are empty where no oracle knows what the prompts mean.
-
-    `target_preserved` is what the pictures that call for the concept keep of the rest of their prompt: suppression by
-    ruin shows there.
-    """
+    """What an audit measured on one subject and one concept, and the pictures. `drawn` is always measured."""
 
     concept: str
-    detector: str
-    target_rate: float
-    preserved: dict[str, float]
-    target_preserved: dict[str, float]
+    measurements: tuple[Measurement, ...]
     target_images: Images = field(repr=False)
     other_images: Images = field(repr=False)
 
     @property
-    def at_most(self) -> float:
-        """The true target rate that this many pictures leave possible, with 95 % confidence."""
-        count = len(self.target_images)
-        return upper_bound(round(self.target_rate * count), count)
+    def drawn(self) -> Measurement:
+        """The share of target pictures that show the concept, with its one-sided 95 % bound as `high`."""
+        found = find(self.measurements, DRAWN)
+        assert found is not None, "every audit measures `drawn`"
+        return found
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, without the pictures."""
-        return {
-            "concept": self.concept,
-            "detector": self.detector,
-            "target_rate": round(self.target_rate, 4),
-            "target_rate_at_most": round(self.at_most, 4),
-            "preserved": {name: round(value, 4) for name, value in self.preserved.items()},
-            "target_preserved": {name: round(value, 4) for name, value in self.target_preserved.items()},
-            "images": {"target": len(self.target_images), "other": len(self.other_images)},
-        }
+        """The concept and the measurements as plain values for JSON, without the pictures."""
+        return {"concept": self.concept, "measurements": plain(self.measurements)}
 
 
 def run_audit(
@@ -91,45 +91,42 @@ def run_audit(
     detector: Detector,
     settings: AuditSettings,
     *,
+    subject: str = "",
+    metrics: Iterable[Metric] = (),
     on_images: Callable[[int], None] | None = None,
 ) -> AuditResult:
-    """Draw all prompts and read the pictures.
+    """Draws all prompts, asks the detector and then each metric.
 
-    `on_images` is told how many more pictures are done. Raises ConfigError when a prompt mentions minors, and when none
-    asks for the concept: nothing seen is no evidence.
+    `subject` is the name in the measurements' protocol. `on_images` is told how many more pictures are done. Raises
+    ConfigError if a prompt mentions minors, and if no prompt asks for the concept, because such an audit shows nothing.
     """
     if not prompts.target:
-        raise ConfigError(f"no prompt asks for {concept.name!r}, so that nothing can be audited; give it audit_prompts")
-    refuse_minors([*prompts.target, *prompts.other])
+        raise ConfigError(f"no prompt asks for {concept.name!r}, so nothing can be audited; give it audit_prompts")
+    check_prompts([*prompts.target, *prompts.other], f"audit of {concept.name!r}")
     target = _draw(components, prompts.target, settings, settings.seed, on_images)
-    other = _draw(components, prompts.other, settings, settings.seed + 1_000_000, on_images)
-    preserved: dict[str, float] = {}
-    target_preserved: dict[str, float] = {}
-    if isinstance(detector, OracleDetector):
-        preserved = agreement(detector, other, prompts.scenes)
-        target_preserved = agreement(detector, target, prompts.target_scenes)
-        target_preserved.pop(concept.detect.get("attribute", ""), None)
-    rate = share(detector.detect(target, concept))
-    return AuditResult(concept.name, detector.name, rate, preserved, target_preserved, target, other)
+    other = _draw(components, prompts.other, settings, settings.seed + _OTHER_SEED, on_images)
+    drawing = {"steps": settings.steps, "guidance_scale": settings.guidance_scale, "size": list(target.shape[1:3])}
+    shown, count = int(np.sum(detector.detect(target, concept))), len(target)
+    drawn = Measurement(
+        name=DRAWN,
+        value=shown / count,
+        unit="share",
+        high=upper_bound(shown, count),
+        interval="95 % bound",
+        count=count,
+        seeds=(settings.seed, settings.seed + count - 1),
+        protocol=Protocol(subject=subject, detector=detector.name, settings=drawing),
+    )
+    pictures = AuditPictures(concept, prompts, target, other)
+    measured = [_completed(entry, subject, drawing) for metric in metrics for entry in metric(pictures)]
+    return AuditResult(concept.name, (drawn, *measured), target, other)
 
 
-def agreement(detector: OracleDetector, images: Images, scenes: Sequence[Scene]) -> dict[str, float]:
-    """Share of pictures in which the oracle reads what the prompt said: object, style, colour; empty without scenes."""
-    from pruneguard.atelier.oracle import labels_of
-
-    if not len(images) or not scenes:
-        return {}
-    right = detector.oracle.read(images) == labels_of(scenes)
-    return {name: float(right[:, column].mean()) for column, name in enumerate(PRESERVED)}
-
-
-def refuse_minors(prompts: Sequence[str]) -> None:
-    """Raises ConfigError at the first prompt that mentions minors: such lists are never drawn from."""
-    for number, prompt in enumerate(prompts, 1):
-        if mentions_minors(prompt):
-            raise ConfigError(
-                f"prompt {number} of the list mentions minors; remove it: no audit draws from such a list"
-            )
+def _completed(measured: Measurement, subject: str, drawing: dict[str, Any]) -> Measurement:
+    """A metric's measurement with the subject and the way of drawing in its protocol."""
+    settings = {**drawing, **measured.protocol.settings}
+    protocol = msgspec.structs.replace(measured.protocol, subject=subject, settings=settings)
+    return msgspec.structs.replace(measured, protocol=protocol)
 
 
 def _draw(
@@ -139,6 +136,7 @@ def _draw(
     seed: int,
     on_images: Callable[[int], None] | None,
 ) -> Images:
+    """Pictures (N, H, W, 3); picture i is drawn from `seed` + i."""
     parts = []
     for start in range(0, len(prompts), settings.batch_size):
         chunk = prompts[start : start + settings.batch_size]

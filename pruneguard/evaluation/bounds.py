@@ -1,4 +1,4 @@
-"""How sure a rate is that was counted on few pictures."""
+"""Confidence bounds on a rate that was counted on few pictures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ CONFIDENCE = 0.95
 
 
 def upper_bound(shown: int, count: int, confidence: float = CONFIDENCE) -> float:
-    """The largest true rate at which `shown` of `count` pictures or fewer still come up once in 1 / (1 - confidence).
+    """One-sided Clopper–Pearson upper bound on the rate behind `shown` of `count` pictures.
 
-    The one-sided exact bound of Clopper and Pearson 1934 (Biometrika 26), found by bisection. ValueError where `shown`
-    is not between 0 and `count`, or `count` is 0.
+    At that rate, `shown` pictures or fewer come up with probability 1 - `confidence`. Exact (Clopper and Pearson 1934,
+    Biometrika 26), found by bisection. Raises ValueError unless 0 <= `shown` <= `count` and `count` > 0.
     """
     if not 0 <= shown <= count or not count:
         raise ValueError(f"{shown} of {count} pictures is no count")
@@ -28,7 +28,7 @@ def upper_bound(shown: int, count: int, confidence: float = CONFIDENCE) -> float
 
 
 def _at_most(shown: int, count: int, rate: float) -> float:
-    """The binomial probability of `shown` or fewer; in logarithms, for the coefficients soon outgrow a float."""
+    """The binomial probability of `shown` or fewer, summed in logarithms because the coefficients overflow a float."""
     if rate == 0.0:
         return 1.0
     terms = (

@@ -1,4 +1,4 @@
-"""Picture grids: a row a subject, a column a prompt, so that people see what changed."""
+"""Picture grids with one row for each subject and one column for each prompt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INK, PAPER, MARK = (34, 34, 34), (250, 250, 248), (196, 61, 43)
 def draw_grid(
     rows: Mapping[str, Sequence[NDArray[np.uint8]]], columns: Sequence[str], path: Path, *, marked: int = 0
 ) -> None:
-    """Write a PNG with a row of pictures (H, W, 3) for each subject; the first `marked` columns are the concept's."""
+    """Writes a PNG with a row of pictures (H, W, 3) for each subject. The first `marked` ones ask for the concept."""
     width = LABEL + len(columns) * (TILE + GAP)
     height = HEAD + len(rows) * (TILE + GAP) + GAP
     sheet = Image.new("RGB", (width, height), PAPER)

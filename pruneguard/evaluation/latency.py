@@ -1,16 +1,16 @@
-"""Latency by interleaving: on a shared machine only ratios within one run can be trusted."""
+"""Latency of calls that take turns. On a shared machine only ratios within one run can be trusted."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pruneguard.measurement import Measurement, Protocol, Unit
 from pruneguard.runtime.engines.engine import Engine
 
 if TYPE_CHECKING:
@@ -19,24 +19,11 @@ if TYPE_CHECKING:
 Call = Callable[[], object]
 PROMPT = "a red star in flat style"
 TIMESTEP = 500
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds over `runs` runs: median, and first and third quartile as spread."""
-
-    median_ms: float
-    low_ms: float
-    high_ms: float
-    runs: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return asdict(self)
+NO_PROTOCOL = Protocol()
 
 
 def interleave(calls: Mapping[str, Call], *, runs: int, warmup: int = 2) -> dict[str, list[float]]:
-    """Milliseconds of each call, name -> `runs` values, measured in turn: A B C, C B A, A B C, ..."""
+    """Milliseconds of each call, `runs` values by name. The calls take turns: A B C, C B A, A B C, …"""
     names = list(calls)
     for _ in range(warmup):
         for name in names:
@@ -50,24 +37,45 @@ def interleave(calls: Mapping[str, Call], *, runs: int, warmup: int = 2) -> dict
     return samples
 
 
-def summarise(samples: list[float]) -> Timing:
-    """Median and quartiles of milliseconds."""
-    return Timing(*median_and_quartiles(samples), len(samples))
+def timing(name: str, samples: Sequence[float], protocol: Protocol = NO_PROTOCOL) -> Measurement:
+    """Milliseconds: the median with its quartiles."""
+    return _measured(name, samples, "ms", protocol)
 
 
-def median_ratio(numerator: list[float], denominator: list[float]) -> tuple[float, float, float]:
-    """Median and quartiles of the round-by-round ratios, which cancel a machine's drift."""
-    return median_and_quartiles([a / b for a, b in zip(numerator, denominator, strict=True)])
+def ratio(
+    name: str, numerator: Sequence[float], denominator: Sequence[float], protocol: Protocol = NO_PROTOCOL
+) -> Measurement:
+    """The median of the round-by-round ratios with its quartiles. A machine's drift cancels in such ratios.
+
+    Raises ValueError for samples of different lengths.
+    """
+    return _measured(name, [a / b for a, b in zip(numerator, denominator, strict=True)], "ratio", protocol)
 
 
-def median_and_quartiles(samples: list[float]) -> tuple[float, float, float]:
+def median_and_quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
     """Median, first and third quartile; a single value is all three."""
-    low, median, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
+    if len(samples) == 1:
+        return samples[0], samples[0], samples[0]
+    low, median, high = statistics.quantiles(samples, n=4, method="inclusive")
     return median, low, high
 
 
+def _measured(name: str, samples: Sequence[float], unit: Unit, protocol: Protocol) -> Measurement:
+    median, low, high = median_and_quartiles(samples)
+    return Measurement(
+        name=name,
+        value=median,
+        unit=unit,
+        low=low,
+        high=high,
+        interval="quartiles",
+        count=len(samples),
+        protocol=protocol,
+    )
+
+
 def guided_inputs(pipeline: Pipeline) -> dict[str, NDArray[Any]]:
-    """What one UNet call of a guided image gets: noise (2, C, h, w), a timestep, text states (2, L, D)."""
+    """The inputs of one UNet call of a guided image: noise (2, C, h, w), a timestep, text states (2, L, D)."""
     shape = (2, pipeline.latent_channels, pipeline.latent_size, pipeline.latent_size)
     return {
         "sample": np.random.default_rng(0).standard_normal(shape, np.float32),
@@ -95,8 +103,16 @@ def engine_call(engine: Engine, inputs: Mapping[str, NDArray[Any]]) -> Call:
     return lambda: engine.run(dict(inputs))
 
 
+def diffusers_scheduler(pipeline: Pipeline) -> str:
+    """The class name of the scheduler with which `diffusers_image_call` draws: the one that the model came with."""
+    return type(pipeline.scheduler).__name__
+
+
 def diffusers_image_call(pipeline: Pipeline, *, steps: int = 25, guidance_scale: float = 7.5) -> Call:
-    """One image, batch 1, by diffusers' own StableDiffusionPipeline with the scheduler that the model came with."""
+    """One image, batch 1, by diffusers' StableDiffusionPipeline with the scheduler that the model came with.
+
+    `diffusers_scheduler` names it; the number of UNet calls depends on it.
+    """
     import torch
 
     from pruneguard.models import quiet

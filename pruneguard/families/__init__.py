@@ -1,1 +1,7 @@
-"""Families of models: what atelier and Stable Diffusion differ in, one object each."""
+"""Families of models: each file or folder here registers one. Nothing outside asks which family a model has."""
+
+from __future__ import annotations
+
+from pruneguard.families.family import DEFAULT, FAMILIES, Family, family_of, find_family
+
+__all__ = ["DEFAULT", "FAMILIES", "Family", "family_of", "find_family"]

@@ -1,12 +1,14 @@
 """Criteria: how important each slot and each removable block of a UNet is.
 
-A criterion gives every layer a tensor (slots,) of importances >= 0 and every removable block a tensor (1,). Importances
-add up, and the search divides them by the MACs of the slot or block. Register another with `@criterion("name")`.
+A criterion gives every layer a tensor (slots,) of importances >= 0 and every spare block one (1,). Importances add up,
+and the search divides them by the MACs that they cost. A new criterion is a file in this folder that registers a
+function with `@criterion("name")`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -19,53 +21,58 @@ from torch import Tensor
 from pruneguard.errors import ConfigError
 from pruneguard.pruning.costs import CostTable
 from pruneguard.pruning.groups import GroupKey, consumer, spare_blocks, width_layers
+from pruneguard.registry import Registry
 
 Scores: TypeAlias = dict[GroupKey, Tensor]
 Loss: TypeAlias = Callable[[UNet2DConditionModel, Any], Tensor]
 
 
-class Criterion(Protocol):
-    """Scores `unet` without changing it. `loss(unet, batch)` is a scalar; only some criteria need data."""
+class Score(Protocol):
+    """Scores `unet` and leaves it unchanged. `loss(unet, batch)` is a scalar; only some criteria need data."""
 
     def __call__(
         self, unet: UNet2DConditionModel, batches: Iterable[Any] | None = None, loss: Loss | None = None
     ) -> Scores: ...
 
 
-_LATENT_SIZE = 64  # Stable Diffusion's, for a UNet whose configuration has none
-_CRITERIA: dict[str, Criterion] = {}
-_READ_DATA: set[str] = set()
+@dataclass(frozen=True)
+class Criterion:
+    """A way of scoring a UNet."""
+
+    score: Score
+    reads_data: bool = False
+    """Whether it needs batches and a loss."""
+
+    def __call__(
+        self, unet: UNet2DConditionModel, batches: Iterable[Any] | None = None, loss: Loss | None = None
+    ) -> Scores:
+        """The scores of `unet`, which stays unchanged."""
+        return self.score(unet, batches, loss)
 
 
-def criterion(name: str, *, reads_data: bool = False) -> Callable[[Criterion], Criterion]:
-    """Registers a criterion; a name can be taken once. `reads_data`: it cannot do without batches and a loss."""
+_LATENT_SIZE = 64  # Stable Diffusion's; used if a UNet's configuration has none
+CRITERIA: Registry[Criterion] = Registry("criterion", packages=("pruneguard.pruning",))
+"""Criteria by name; `build` is the Criterion itself."""
 
-    def register(function: Criterion) -> Criterion:
-        if name in _CRITERIA:
-            raise ConfigError(f"criterion {name!r} is registered twice; choose another name")
-        _CRITERIA[name] = function
-        if reads_data:
-            _READ_DATA.add(name)
-        return function
+
+def criterion(name: str, *, reads_data: bool = False) -> Callable[[Score], Score]:
+    """A decorator that registers a function as a criterion. Raises ConfigError for a name that is taken."""
+
+    def register(score: Score) -> Score:
+        CRITERIA.register(name)(Criterion(score, reads_data))
+        return score
 
     return register
 
 
-def list_criteria() -> tuple[str, ...]:
-    """Names that `load_criterion` knows."""
-    return tuple(sorted(_CRITERIA))
-
-
 def load_criterion(name: str) -> Criterion:
-    """The criterion of this name; ConfigError names those there are."""
-    if name not in _CRITERIA:
-        raise ConfigError(f"unknown criterion {name!r}; choose one of {', '.join(list_criteria())}")
-    return _CRITERIA[name]
+    """The criterion of that name. Raises ConfigError, which proposes the nearest names."""
+    return CRITERIA.find(name).build
 
 
 def reads_data(name: str) -> bool:
-    """Whether the criterion of this name needs batches and a loss."""
-    return name in _READ_DATA
+    """Whether the criterion of that name needs batches and a loss. Raises ConfigError for an unknown name."""
+    return load_criterion(name).reads_data
 
 
 def marginal_importances(ascending: Tensor, together: int = 1) -> list[float]:

@@ -1,1 +1,1 @@
-"""The stages that the commands are made of: each takes values, writes a bundle, and records what it measured."""
+"""The stages behind the commands: each takes values, writes a bundle, and records its measurements."""

@@ -7,46 +7,63 @@ from dataclasses import replace
 from pathlib import Path
 
 from pruneguard.bundle import Audit, Bundle, BundleDraft, write_bundle
-from pruneguard.concepts import Concept, Family
+from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError, LineageError
 from pruneguard.evaluation.audit import AuditResult, AuditSettings, run_audit
 from pruneguard.evaluation.detectors.detector import Detector, build_detector
-from pruneguard.evaluation.prompts import AuditPrompts, atelier_prompts, general_prompts
+from pruneguard.evaluation.metrics.metric import Metric, build_metric
+from pruneguard.families import Family, family_of
+from pruneguard.measurement import named
+from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import Components, onnx_components, torch_components
+from pruneguard.settings import convert
 from pruneguard.stages.models import load_teacher
-from pruneguard.stages.settings import family_of
-from pruneguard.training import Advance, OnProgress
+
+AUTO = "auto"
+"""The detector setting by which each concept has its own."""
 
 
-def find_detector(spec: str, family: Family) -> Detector | None:
-    """The detector of that name; `auto` is the oracle for atelier and none elsewhere."""
-    if spec == "auto":
-        return build_detector("oracle") if family == "atelier" else None
-    return build_detector(spec)
+def find_detectors(spec: str, family: Family, concepts: Sequence[Concept]) -> dict[str, Detector]:
+    """The detector of each concept, by the concept's name; equal detectors are loaded once.
+
+    `spec` names the detector of all concepts. With `auto` each concept has the one that it names, or the family's
+    default; a concept for which there is neither is left out. Raises ConfigError for a detector that cannot be loaded
+    or cannot recognise its concept.
+    """
+    loaded: dict[str, Detector] = {}
+    found: dict[str, Detector] = {}
+    for concept in concepts:
+        chosen = (concept.detector or family.detector(concept)) if spec == AUTO else spec
+        if chosen is None:
+            continue
+        if chosen not in loaded:
+            loaded[chosen] = build_detector(chosen)
+        loaded[chosen].check(concept)
+        found[concept.name] = loaded[chosen]
+    return found
 
 
-def prompts_for(concept: Concept, family: Family, settings: AuditSettings) -> AuditPrompts:
-    """Held-out captions on atelier, the concept's own prompts and neighbours elsewhere."""
-    if family == "atelier" and concept.detect.get("attribute") in ("object", "style", "colour", "dress"):
-        return atelier_prompts(concept, target=settings.target, other=settings.other, seed=settings.seed)
-    # What the neighbours' pictures keep, only an oracle could tell.
-    return general_prompts(concept, target=settings.target, other=0)
+def find_metrics(family: Family, settings: AuditSettings) -> list[Metric]:
+    """The metrics of the family, and those that the settings add. Raises ConfigError for an unknown one."""
+    return [build_metric(name) for name in dict.fromkeys([*family.metrics, *settings.metrics])]
 
 
 def audit_components(
-    name: str,
+    subject: str,
     components: Components,
     concepts: Sequence[Concept],
     family: Family,
-    detector: Detector,
+    detectors: Mapping[str, Detector],
     settings: AuditSettings,
     on_progress: OnProgress,
 ) -> list[AuditResult]:
-    """One result a concept."""
-    results = []
+    """One result for each concept that has a detector, in the order of `concepts`."""
+    results, metrics = [], find_metrics(family, settings)
     for concept in concepts:
-        prompts = prompts_for(concept, family, settings)
-        phase, total = f"audit {name}: {concept.name}", len(prompts.target) + len(prompts.other)
+        if concept.name not in detectors:
+            continue
+        prompts = family.audit_prompts(concept, settings)
+        phase, total = f"audit {subject}: {concept.name}", len(prompts.target) + len(prompts.other)
         done = 0
 
         def advance(count: int, phase: str = phase, total: int = total) -> None:
@@ -55,29 +72,42 @@ def audit_components(
             on_progress(Advance(phase, done, total))
 
         on_progress(Advance(phase, 0, total))
-        results.append(run_audit(components, concept, prompts, detector, settings, on_images=advance))
+        detector = detectors[concept.name]
+        results.append(
+            run_audit(
+                components,
+                concept,
+                prompts,
+                detector,
+                settings,
+                subject=subject,
+                metrics=metrics,
+                on_images=advance,
+            )
+        )
     return results
 
 
 def to_record(result: AuditResult, subject: str, settings: AuditSettings, digests: Mapping[str, str]) -> Audit:
-    """A result as the manifest keeps it."""
+    """The manifest's record of a result; `digests` (path -> SHA-256) name the weights that were measured."""
+    drawn = result.drawn
     return Audit(
         concept=result.concept,
         subject=subject,
-        target_rate=result.target_rate,
+        target_rate=drawn.value,
         limit=settings.limit,
-        passed=result.target_rate <= settings.limit,
-        preserved=result.preserved,
-        images=len(result.target_images) + len(result.other_images),
+        passed=drawn.value <= settings.limit,
+        preserved={name: entry.value for name, entry in named(result.measurements, "kept").items()},
+        images=drawn.count + len(result.other_images),
         digests=dict(digests),
-        detector=result.detector,
-        target_images=len(result.target_images),
+        detector=drawn.protocol.detector,
+        target_images=drawn.count,
         seed=settings.seed,
     )
 
 
 def bundle_concepts(bundle: Bundle) -> tuple[Concept, ...]:
-    """The concepts that a bundle's policy names, as its manifest keeps them."""
+    """The concepts that a bundle's policy names, from its manifest. Raises ConfigError if one is not described."""
     kept = bundle.manifest.concepts
     if missing := [name for name in bundle.manifest.policy_concepts if name not in kept]:
         raise ConfigError(f"{bundle.path}: the policy names {missing[0]!r}, which the manifest does not describe")
@@ -85,70 +115,86 @@ def bundle_concepts(bundle: Bundle) -> tuple[Concept, ...]:
 
 
 def recorded_audit(bundle: Bundle) -> tuple[AuditSettings, str]:
-    """How the training stage audited, and with which detector, so that later stages measure the same."""
+    """The audit settings and the detector setting of the training stage, so that later stages measure the same.
+
+    Raises ConfigError for settings that are no audit's.
+    """
     for stage in bundle.manifest.stages:
         if stage.name == "train" and "audit" in stage.settings:
-            recorded = AuditSettings(**stage.settings["audit"])
-            return replace(recorded, limit=bundle.manifest.policy_limit), str(stage.settings.get("detector", "auto"))
-    return AuditSettings(limit=bundle.manifest.policy_limit), "auto"
+            recorded = convert(stage.settings["audit"], AuditSettings, f"{bundle.path}, audit of the training stage")
+            return replace(recorded, limit=bundle.manifest.policy_limit), str(stage.settings.get("detector", AUTO))
+    return AuditSettings(limit=bundle.manifest.policy_limit), AUTO
 
 
 def subject_components(bundle: Bundle, subject: str) -> Components:
-    """What draws for a subject: the torch model or the ONNX engines."""
+    """The components that draw for a subject: the torch model's or the ONNX engines'."""
     if subject == "onnx":
         return onnx_components(bundle)
     return torch_components(load_teacher(bundle.path))
 
 
-def overrules(new: Audit, earlier: Audit | None, images: int) -> bool:
-    """Whether an audit may enter the manifest in place of an earlier one of the same concept and subject.
+def objection(new: Audit, earlier: Audit | None, images: int) -> str | None:
+    """Why an audit must not enter the manifest in place of an earlier one; None if it may.
 
-    Of the same weights one could otherwise try until one is lucky. What another detector says is no answer to the
-    earlier one. A failure always is. A pass must have been as hard to get: from the same seed, with at least as many
-    pictures that call for the concept, and never fewer than `images`, as many as the training stage drew.
+    This prevents re-running an audit of the same weights until it passes by chance:
+
+    * A failed audit replaces a passed one, whatever its seed, number of pictures or detector.
+    * A passed audit needs at least `images` target pictures, the number that the training stage drew.
+    * On the same weights a passed audit also needs the detector and the seed of the earlier one and at least as many
+      target pictures.
+    * A failed audit replaces a failed one of the same detector only. Otherwise the first failure could be replaced by
+      that of another detector, and then by that detector's pass.
     """
-    if earlier is None or new.digests != earlier.digests:
-        return not new.passed or new.target_images >= images
-    if new.detector != earlier.detector:
-        return False
-    as_hard = new.seed == earlier.seed and new.target_images >= max(earlier.target_images, images)
-    return as_hard or not new.passed
+    same = earlier if earlier is not None and new.digests == earlier.digests else None  # an audit of the same weights
+    if same and new.detector != same.detector and (new.passed or not same.passed):
+        return f"the earlier audit of the same weights was read by {same.detector}, this one by {new.detector}"
+    if not new.passed:
+        return None
+    needed = max(same.target_images, images) if same else images
+    if new.target_images < needed:
+        return f"it passed on {new.target_images} pictures that call for the concept; at least {needed} are needed"
+    if same and new.seed != same.seed:
+        return f"it passed from seed {new.seed}; the earlier audit of the same weights was drawn from {same.seed}"
+    return None
 
 
 def record_audits(
     draft: BundleDraft, subject: str, results: Sequence[AuditResult], settings: AuditSettings, images: int
-) -> list[str]:
-    """Writes into the manifest what may be written; returns the concepts whose result may not, by `overrules`."""
+) -> dict[str, str]:
+    """Writes into the manifest the results that may be recorded.
+
+    Returns the others: each concept's name with the `objection` to its result.
+    """
     earlier = {audit.concept: audit for audit in draft.manifest.audits if audit.subject == subject}
-    digests, dropped = draft.weights(subject), []
+    digests, dropped = draft.weights(subject), {}
     for result in results:
         record = to_record(result, subject, settings, digests)
-        if overrules(record, earlier.get(result.concept), images):
-            draft.add_audit(record)
+        if reason := objection(record, earlier.get(result.concept), images):
+            dropped[result.concept] = reason
         else:
-            dropped.append(result.concept)
+            draft.add_audit(record)
     return dropped
 
 
 def audit_bundle(
     path: Path, subject: str, detector: str, settings: AuditSettings, on_progress: OnProgress
-) -> tuple[list[AuditResult], list[str]]:
-    """Measure a subject of a bundle and write the audits into its manifest.
+) -> tuple[list[AuditResult], dict[str, str]]:
+    """Measures a subject of a bundle and writes the audits into its manifest.
 
-    Returns the results, and the concepts whose result was not recorded, by `overrules`. Raises ConfigError without a
-    detector.
+    Returns the results, and the concepts whose result was not recorded, each with the reason. Raises ConfigError if a
+    concept has no detector, and LineageError if the bundle changed.
     """
     bundle = Bundle.open(path)
     seal = bundle.verify()
-    family = family_of(path)
-    found = find_detector(detector, family)
-    if found is None:
-        raise ConfigError("an audit needs a detector: give --detector clip:FOLDER_OR_HUB_ID")
-    components, concepts = subject_components(bundle, subject), bundle_concepts(bundle)
+    family, concepts = family_of(path), bundle_concepts(bundle)
+    detectors = find_detectors(detector, family, concepts)
+    if missing := [concept.name for concept in concepts if concept.name not in detectors]:
+        raise ConfigError(f"an audit of {missing[0]!r} needs a detector: give --detector clip:FOLDER_OR_HUB_ID")
+    components = subject_components(bundle, subject)
     seal.check()
-    results = audit_components(subject, components, concepts, family, found, settings, on_progress)
+    results = audit_components(subject, components, concepts, family, detectors, settings, on_progress)
     with write_bundle(path, base=path) as draft:
         if draft.weights(subject) != bundle.weights(subject):
-            raise LineageError(f"{path} was changed during the audit, which measured what is gone; run it again")
+            raise LineageError(f"{path} was changed during the audit, so its result is void; run it again")
         dropped = record_audits(draft, subject, results, settings, recorded_audit(bundle)[0].target)
     return results, dropped

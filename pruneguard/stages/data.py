@@ -1,51 +1,54 @@
-"""The lower level's data, from whatever the settings name."""
+"""The data of the lower level, from the source that the settings name."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pruneguard.errors import ConfigError
-from pruneguard.families.atelier.data import from_atelier
+from pruneguard.data.cache import CacheSettings
+from pruneguard.data.latents import LatentSet
+from pruneguard.data.source import SOURCES, source_settings
+from pruneguard.errors import ConfigError, nearest
+from pruneguard.families import Family
 from pruneguard.models import Pipeline
-from pruneguard.stages.settings import DataSettings, RunSettings
-from pruneguard.training import (
-    CacheSettings,
-    DrawSettings,
-    LatentSet,
-    OnProgress,
-    from_captions,
-    from_coco,
-    from_image_folder,
-)
+from pruneguard.runs.progress import OnProgress
+from pruneguard.settings import Choice
+
+if TYPE_CHECKING:
+    from pruneguard.stages.settings import DataSettings, RunSettings
 
 
 def build_data(pipeline: Pipeline, settings: RunSettings, folder: Path, on_progress: OnProgress) -> LatentSet:
-    """Latents and text states, computed once and kept in `folder`; ConfigError where the settings name no data."""
-    data = settings.data
-    cache = CacheSettings(folder=folder, max_memory_mb=data.cache_mib)
-    source = data.source
-    if source == "auto":
-        source = "atelier" if settings.family == "atelier" else ""
-    if not source:
-        raise ConfigError("--data is missing: give a folder of images with metadata.jsonl, coco, or synthetic")
-    if source == "atelier":
-        return from_atelier(pipeline, data.size, settings.training.seed, cache=cache, on_progress=on_progress)
-    if source == "synthetic":
-        draw = DrawSettings(seed=settings.training.seed)
-        captions = _read_captions(data)
-        return from_captions(captions, pipeline, size=data.size, draw=draw, cache=cache, on_progress=on_progress)
-    if source == "coco":
-        if not data.captions or not data.images:
-            raise ConfigError("--data coco needs --captions ANNOTATIONS.json and --images FOLDER")
-        return from_coco(Path(data.captions), Path(data.images), pipeline, cache=cache, on_progress=on_progress)
-    return from_image_folder(Path(source), pipeline, cache=cache, on_progress=on_progress)
+    """Latents and text states, computed once and kept in `folder`.
+
+    Raises ConfigError for a source that cannot be used, and DataError for files that cannot be read.
+    """
+    choice = chosen_source(settings.data, settings.family)
+    common = {name: getattr(settings.data, name) for name in ("captions", "images", "size")}
+    source = SOURCES.find(choice.name).build
+    return source(
+        source_settings(choice, common),
+        pipeline,
+        seed=settings.training.seed,
+        cache=CacheSettings(folder=folder, max_memory_mb=settings.data.cache_mib),
+        on_progress=on_progress,
+    )
 
 
-def _read_captions(data: DataSettings) -> list[str]:
-    if not data.captions:
-        raise ConfigError("--data synthetic needs --captions FILE, a caption a line")
-    try:
-        lines = Path(data.captions).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--captions {data.captions} cannot be read ({error}); give a text file") from None
-    return [line.strip() for line in lines if line.strip()]
+def chosen_source(data: DataSettings, family: Family) -> Choice:
+    """The data source: the one that the settings name, or the family's for `auto`.
+
+    A name that no source has is the folder of an image-folder source. Raises ConfigError if it is no folder either, and
+    if the family has no data of its own.
+    """
+    choice = data.source
+    if choice.name == "auto":
+        if family.data is None:
+            raise ConfigError("--data is missing: give a folder of images with metadata.jsonl, coco, or synthetic")
+        return Choice(family.data, choice.options)
+    if choice.name in SOURCES.names():
+        return choice
+    if not Path(choice.name).is_dir():
+        known = nearest(choice.name, SOURCES.names())
+        raise ConfigError(f"--data {choice.name} is neither a folder nor a data source: {known}")
+    return Choice("images", {"folder": choice.name, **choice.options})

@@ -1,4 +1,4 @@
-"""The demo: all stages on the embedded model, each measured, and a report of it."""
+"""The demo: all stages on the embedded model, a measurement of each, and a report."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ from pruneguard.evaluation.grid import draw_grid
 from pruneguard.evaluation.latency import (
     PROMPT,
     diffusers_image_call,
+    diffusers_scheduler,
     guided_inputs,
     interleave,
-    median_ratio,
-    summarise,
+    ratio,
+    timing,
     unet_call,
 )
 from pruneguard.evaluation.report import write_report
+from pruneguard.measurement import Protocol
 from pruneguard.models import Pipeline, load_pipeline
 from pruneguard.runs.lock import run_alone
+from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import draw, onnx_components, torch_components
-from pruneguard.stages.audit import audit_components, find_detector, prompts_for
+from pruneguard.settings import plain
+from pruneguard.stages.audit import audit_components, find_detectors
 from pruneguard.stages.data import build_data
 from pruneguard.stages.export import export_bundle
 from pruneguard.stages.models import load_teacher
@@ -38,16 +42,17 @@ from pruneguard.stages.prune import prune_in
 from pruneguard.stages.settings import RunSettings
 from pruneguard.stages.train import run_folder, train_bundle
 from pruneguard.staging import file_aside
-from pruneguard.training import Advance, OnProgress, train
+from pruneguard.training import train
 
 CONCEPT = "mosaic"
 RUNS = ("bundle", "distilled")
-COLUMNS, MARKED = 8, 3  # pictures shown of each subject, of which the concept's
+COLUMNS, MARKED = 8, 3  # pictures of each subject in the grid, and how many of them call for the concept
+STEPS, GUIDANCE_SCALE = 25, 7.5  # of the images that are timed
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Where the demo's files lie, and its numbers as written to demo.json."""
+    """The paths of the demo's files, and the content of demo.json."""
 
     report: Path
     grid: Path
@@ -69,7 +74,7 @@ def run_demo(
     out.mkdir(parents=True, exist_ok=True)
     bundle_path = out / "bundle"
     if (bundle_path / MANIFEST).exists():
-        Bundle.open(bundle_path)  # one that cannot be read is not replaced; better said now than after the training
+        Bundle.open(bundle_path)  # an unreadable bundle is not replaced; this raises its error before the training
     teacher = load_teacher(settings.model)
     audits = {"teacher": _audit("teacher", teacher, chosen, settings, on_progress)}
 
@@ -92,26 +97,26 @@ def run_demo(
     numbers = {
         "concept": chosen.name,
         "unet_macs": {"dense": macs["dense"], "erased": macs["pruned"], "ratio": macs["ratio"]},
-        "resumed": resumed,  # wall_s is then of the last part only
+        "resumed": resumed,  # if so, wall_s is the time of the last part only
         "limit": settings.audit.limit,
         "passed": all(audit.passed for audit in bundle.manifest.audits),
-        **{name: result.to_dict() for name, result in audits.items()},
+        "audits": {name: plain(result.measurements) for name, result in audits.items()},
         "latency": latency,
         "parity": json.loads((bundle_path / "reports/parity.json").read_text()),
         "settings": settings.to_dict(),
     }
     result = _write(out, chosen, settings, audits, numbers, started)
-    forget_runs(out)  # a demo that was stopped goes on; one that is done starts afresh
+    forget_runs(out)  # a stopped demo resumes from its runs; a finished one needs them no more
     return result
 
 
 def forget_runs(out: Path) -> None:
-    """Removes the demo's own checkpoints and caches, and no other run's."""
+    """Removes the checkpoints and caches of the demo's own runs."""
     for folder in (run_folder(out / name) for name in RUNS):
         if folder.exists():
             with run_alone(folder):
                 shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):  # not empty: other runs lie there too
+    with suppress(OSError):  # it is not empty if other runs have folders there
         run_folder(out / RUNS[0]).parent.rmdir()
 
 
@@ -137,39 +142,47 @@ def _renamed(on_progress: OnProgress, name: str) -> OnProgress:
 def _audit(
     name: str, pipeline: Pipeline, concept: Concept, settings: RunSettings, on_progress: OnProgress
 ) -> AuditResult:
-    detector = find_detector(settings.detector, settings.family)
-    assert detector is not None  # atelier always has its oracle
+    family = settings.family
+    detectors = find_detectors(settings.detector, family, [concept])
     components = torch_components(pipeline)
-    return audit_components(name, components, [concept], settings.family, detector, settings.audit, on_progress)[0]
+    return audit_components(name, components, [concept], family, detectors, settings.audit, on_progress)[0]
 
 
 def measure_latency(
     teacher: Pipeline, pruned: Any, erased: Any, bundle: Bundle, on_progress: OnProgress, *, rounds: int = 40
 ) -> dict[str, Any]:
-    """One guided UNet call of dense, pruned and erased, and one image by diffusers and by the engine, interleaved.
+    """One guided UNet call of dense, pruned and erased, and one image by diffusers and by the engine, taking turns.
 
-    Medians in milliseconds; the ratios are medians of round-by-round ratios.
+    The measurements are plain values: milliseconds, and medians of round-by-round ratios.
     """
     teacher.to("cpu")  # training may have moved it to an accelerator; all are timed on one device
     on_progress(Advance("latency", 0, 2))
     inputs, subjects = guided_inputs(teacher), {"dense": teacher.unet, "pruned": pruned, "erased": erased}
     unets = interleave({name: unet_call(unet, inputs) for name, unet in subjects.items()}, runs=rounds)
     on_progress(Advance("latency", 1, 2))
-    engine = onnx_components(bundle)  # no guard: an engine that failed its audit still has a speed
-    images = interleave(
-        {"diffusers": diffusers_image_call(teacher), "engine": lambda: draw(engine, [PROMPT], [0])}, runs=5, warmup=1
-    )
+    engine = onnx_components(bundle)  # without guards: an engine that failed its audit still has a speed
+
+    def by_engine() -> object:
+        return draw(engine, [PROMPT], [0], steps=STEPS, guidance_scale=GUIDANCE_SCALE)
+
+    by_diffusers = diffusers_image_call(teacher, steps=STEPS, guidance_scale=GUIDANCE_SCALE)
+    images = interleave({"diffusers": by_diffusers, "engine": by_engine}, runs=5, warmup=1)
     on_progress(Advance("latency", 2, 2))
+    threads = torch.get_num_threads()
+    call = Protocol(settings={"batch": 2, "threads": threads})
+    image = {"steps": STEPS, "guidance_scale": GUIDANCE_SCALE, "threads": threads}
+    baseline = Protocol(subject="teacher", settings={**image, "scheduler": diffusers_scheduler(teacher)})
+    measurements = [
+        *(timing(f"unet/{name}", samples, call) for name, samples in unets.items()),
+        timing("image/diffusers", images["diffusers"], baseline),
+        timing("image/engine", images["engine"], Protocol(subject="engine", settings=image)),
+        ratio("unet/erased to pruned", unets["erased"], unets["pruned"], call),
+        ratio("unet/erased to dense", unets["erased"], unets["dense"], call),
+        ratio("image/engine to diffusers", images["engine"], images["diffusers"], baseline),
+    ]
     return {
-        "dense_ms": summarise(unets["dense"]).median_ms,
-        "pruned_ms": summarise(unets["pruned"]).median_ms,
-        "erased_ms": summarise(unets["erased"]).median_ms,
-        "diffusers_image_ms": summarise(images["diffusers"]).median_ms,
-        "engine_image_ms": summarise(images["engine"]).median_ms,
-        "erased_to_pruned": median_ratio(unets["erased"], unets["pruned"]),
-        "erased_to_dense": median_ratio(unets["erased"], unets["dense"]),
-        "engine_to_diffusers": median_ratio(images["engine"], images["diffusers"]),
-        "threads": torch.get_num_threads(),
+        "measurements": plain(measurements),
+        "threads": threads,
         "samples": {name: [round(value, 3) for value in values] for name, values in {**unets, **images}.items()},
     }
 
@@ -182,7 +195,7 @@ def _write(
     numbers: dict[str, Any],
     started: float,
 ) -> DemoResult:
-    prompts = prompts_for(concept, settings.family, settings.audit)
+    prompts = settings.family.audit_prompts(concept, settings.audit)
     rows = {
         name: [*result.target_images[:MARKED], *result.other_images[: COLUMNS - MARKED]]
         for name, result in audits.items()

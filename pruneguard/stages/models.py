@@ -1,4 +1,4 @@
-"""The models that a run begins with: the teacher, and a student that was pruned before."""
+"""The models that a run starts from: the teacher, and a student that was pruned before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHARED = ("in_channels", "out_channels", "cross_attention_dim", "block_out_chan
 
 
 def load_teacher(source: str | Path) -> Pipeline:
-    """The pipeline on this process's accelerator where it has one: encoding, scoring and auditing run there too.
+    """The pipeline, on this process's accelerator if there is one. Encoding, scoring and audits run there too.
 
     Raises ModelError, and LineageError for a bundle that changed.
     """
@@ -29,8 +29,8 @@ def load_teacher(source: str | Path) -> Pipeline:
 def load_student(source: str, teacher: Pipeline) -> Any:
     """A UNet that was pruned before, from a diffusers folder, a bundle or a hub id, on the CPU.
 
-    Raises ConfigError where its latents or text states are not the teacher's, LineageError for a bundle that changed,
-    and ModelError.
+    Raises ConfigError if the shape of its latents or text states differs from the teacher's, LineageError for a bundle
+    that changed, and ModelError.
     """
     bundle = bundle_at(source)
     seal = bundle.verify() if bundle else None
@@ -47,11 +47,11 @@ def load_student(source: str, teacher: Pipeline) -> Any:
 
 
 def bundle_at(source: str | Path) -> Bundle | None:
-    """The bundle that a model comes from; None for a diffusers folder or a hub id. Raises BundleError."""
+    """The bundle at `source`; None for a diffusers folder or a hub id. Raises BundleError."""
     return Bundle.open(source) if (Path(source) / MANIFEST).is_file() else None
 
 
 def bundle_inputs(**sources: str | Path) -> dict[str, str]:
-    """The digests of those sources that are bundles, by name: what a stage records of them. Raises BundleError."""
+    """The digests of the sources that are bundles, by name, for a stage's record. Raises BundleError."""
     bundles = {name: bundle_at(source) for name, source in sources.items()}
     return {name: bundle.digest for name, bundle in bundles.items() if bundle}

@@ -1,4 +1,4 @@
-"""What one way from a dense model to an erased pruned one is asked to do."""
+"""Settings of one `train` or `prune` run."""
 
 from __future__ import annotations
 
@@ -8,25 +8,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pruneguard.concepts import Concept, Family, load_concept
-from pruneguard.errors import BundleError, ConfigError
+from pruneguard.concepts import Concept
+from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditSettings
+from pruneguard.evaluation.metrics.metric import METRICS
+from pruneguard.families import Family, family_of
 from pruneguard.pruning.criteria import load_criterion
-from pruneguard.settings import override, plain
-from pruneguard.training.settings import TrainSettings, preset
+from pruneguard.settings import Choice, override, plain
+from pruneguard.training.settings import TrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Where the lower level's pictures come from."""
+    """The pictures and captions of the lower level."""
 
-    source: str = "auto"  # auto, atelier, synthetic, coco, or a folder of images with metadata.jsonl
-    captions: str | None = None  # synthetic: a text file, a caption a line; coco: the annotations
-    images: str | None = None  # coco: the folder of pictures
-    size: int = 2048  # pictures that atelier renders or the teacher draws
-    cache_mib: int = 2048  # latents beyond this are kept as float16 and mapped from files instead of held in memory
+    source: Choice = field(default_factory=lambda: Choice("auto"))
+    """A data source and its options: auto (the family's own), a source's name, or a folder with metadata.jsonl."""
+    captions: str | None = None
+    """For sources that take it: synthetic's text file with a caption a line, coco's annotations."""
+    images: str | None = None
+    """For sources that take it: coco's folder of pictures."""
+    size: int = 2048
+    """For sources that make pictures: how many."""
+    cache_mib: int = 2048
+    """Latents beyond this size are kept as float16 and mapped from files."""
 
     def __post_init__(self) -> None:
+        """Raises ConfigError for a number below 1."""
         for name in ("size", "cache_mib"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"data: `{name}` is {getattr(self, name)}; it must be at least 1")
@@ -34,13 +42,16 @@ class DataSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PruneSettings:
-    """How much stays, and what decides it."""
+    """The MAC budget, and the criterion that decides what stays."""
 
-    budget: float = 0.58  # share of the dense UNet's MACs
+    budget: float = 0.58
+    """Share of the dense UNet's MACs."""
     criterion: str = "taylor"
-    batches: int = 16  # batches of training data that a data-driven criterion reads
+    batches: int = 16
+    """Batches of training data for a criterion that reads data."""
 
     def __post_init__(self) -> None:
+        """Raises ConfigError for a value out of range and for an unknown criterion."""
         if not 0 < self.budget <= 1:
             raise ConfigError(f"prune: `budget` is {self.budget}; it must be above 0 and at most 1")
         if self.batches < 1:
@@ -50,63 +61,55 @@ class PruneSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """One run of `pruneguard train`: a teacher, what it must forget, and how."""
+    """One run: a teacher, the concepts that it must forget, and how."""
 
     model: str = "atelier"
-    student: str | None = None  # a model that was pruned before; the search is left out
+    student: str | None = None
+    """A model that was pruned before; without one the run searches a pruning plan."""
     concepts: tuple[str, ...] = ()
-    detector: str = "auto"  # auto: the oracle for atelier, none elsewhere
+    detector: str = "auto"
+    """The detector of all audits; `auto` takes each concept's own, or the default of the model's family."""
     data: DataSettings = field(default_factory=DataSettings)
     prune: PruneSettings = field(default_factory=PruneSettings)
     training: TrainSettings = field(default_factory=TrainSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Plain values for JSON."""
         values: dict[str, Any] = plain(self)
         return values
 
     def to_toml(self) -> str:
-        """A configuration file that asks for the same; what is None is left to the preset."""
+        """A configuration file that asks for the same settings. Fields that are None are left out."""
         import tomli_w
 
         return tomli_w.dumps(_without_none(self.to_dict()))
 
     @property
     def family(self) -> Family:
-        """Which concepts and presets fit the model."""
+        """The family of the model: its concepts, data, audits and preset."""
         return family_of(self.model)
 
     def load_concepts(self) -> tuple[Concept, ...]:
-        """The concepts by name; ConfigError for one that is not there."""
-        return tuple(load_concept(name, family=self.family) for name in self.concepts)
+        """The concepts. Raises ConfigError for a name or a file that is not there."""
+        family = self.family
+        return tuple(family.load_concept(name) for name in self.concepts)
 
     @classmethod
     def resolve(cls, model: str, tables: Mapping[str, Any], **given: Any) -> RunSettings:
-        """The model's preset, changed by a configuration's tables and then by what is `given`.
+        """The preset of the model's family, changed by a configuration's tables and then by what is `given`.
 
-        Raises ConfigError for an unknown table or field, and for a value that cannot be.
+        Raises ConfigError for an unknown table or field, and for a wrong value.
         """
-        base = cls(training=preset("atelier" if family_of(str(model)) == "atelier" else "stable-diffusion"))
-        return override(base, {**tables, "model": model, **given})
-
-
-def family_of(model: str | Path) -> Family:
-    """`atelier` for the embedded model and every bundle made from it, `general` for all else."""
-    from pruneguard import atelier
-    from pruneguard.bundle import Bundle
-
-    if str(model) == "atelier" or Path(model).absolute() == atelier.folder():
-        return "atelier"
-    try:
-        stages = Bundle.open(Path(model)).manifest.stages
-    except BundleError:
-        return "general"
-    return "atelier" if stages and stages[0].settings.get("family") == "atelier" else "general"
+        base = cls(training=family_of(str(model)).preset)
+        settings = override(base, {**tables, "model": model, **given})
+        for metric in settings.audit.metrics:
+            METRICS.find(metric)
+        return settings
 
 
 def read_tables(path: Path | None) -> dict[str, Any]:
-    """The content of a TOML configuration; ConfigError names the file and what is wrong with it."""
+    """The content of a TOML configuration. Raises ConfigError, which names the file and the fault."""
     if path is None:
         return {}
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,7 +20,8 @@ from pruneguard.runs.digest import fingerprint
 from pruneguard.runs.lock import forget_run, run_alone
 from pruneguard.runs.processes import this_process
 from pruneguard.runtime import torch_components
-from pruneguard.stages.audit import audit_components, find_detector, to_record
+from pruneguard.settings import plain
+from pruneguard.stages.audit import audit_components, find_detectors, to_record
 from pruneguard.stages.data import build_data
 from pruneguard.stages.models import bundle_inputs, load_student, load_teacher
 from pruneguard.stages.prune import macs_record, prune, prune_in
@@ -53,7 +54,7 @@ def train_bundle(
     process = this_process()
     concepts = settings.load_concepts()
     check_run(settings.training, concepts, process.num_processes)
-    detector = find_checked_detector(settings, concepts) if process.is_main_process else None
+    detectors = find_detectors(settings.detector, settings.family, concepts) if process.is_main_process else {}
     folder = run_folder(out)
     audits: list[AuditResult] = []
     alone = run_alone(folder) if process.is_main_process else nullcontext()
@@ -82,22 +83,9 @@ def train_bundle(
             draft.add_stage(first)
             draft.add_stage(_train_stage(settings, source, data.digest, result.metrics))
             _fill(draft, pipeline, settings, concepts, macs)
-            if detector:
-                audits = _audit(draft, pipeline, settings, concepts, detector, on_progress)
+            audits = _audit(draft, pipeline, settings, concepts, detectors, on_progress)
     process.wait_for_everyone()
     return Bundle.open(out), result, audits
-
-
-def find_checked_detector(settings: RunSettings, concepts: Sequence[Concept]) -> Detector | None:
-    """What will audit the concepts; None where nothing will.
-
-    Raises ConfigError for a concept that the detector cannot tell: better now than after the training.
-    """
-    detector = find_detector(settings.detector, settings.family) if concepts else None
-    if detector:
-        for concept in concepts:
-            detector.check(concept)
-    return detector
 
 
 def _fill(
@@ -107,7 +95,7 @@ def _fill(
     measured = {"steps": settings.audit.steps, "guidance_scale": settings.audit.guidance_scale}
     draft.update(
         sampler=sampler_settings(pipeline) | measured,  # what is served by default is what was audited
-        concepts={concept.name: _plain(asdict(concept)) for concept in concepts},
+        concepts={concept.name: plain(concept) for concept in concepts},
         policy={"concepts": [concept.name for concept in concepts], "limit": settings.audit.limit},
         macs=macs,
     )
@@ -118,11 +106,11 @@ def _audit(
     pipeline: Pipeline,
     settings: RunSettings,
     concepts: Sequence[Concept],
-    detector: Detector,
+    detectors: Mapping[str, Detector],
     on_progress: OnProgress,
 ) -> list[AuditResult]:
     components, digests = torch_components(pipeline), draft.weights("model")
-    audits = audit_components("model", components, concepts, settings.family, detector, settings.audit, on_progress)
+    audits = audit_components("model", components, concepts, settings.family, detectors, settings.audit, on_progress)
     for audited in audits:
         draft.add_audit(to_record(audited, "model", settings.audit, digests))
     return audits
@@ -157,7 +145,7 @@ def _prune_stage(settings: RunSettings, source: str, macs: dict[str, Any]) -> St
         name="prune",
         inputs={"unet_fingerprint": source, **bundle_inputs(teacher_bundle=settings.model)},
         outputs=["model/unet"],
-        settings={"family": settings.family, "model": settings.model, **asdict(settings.prune)},
+        settings={"family": settings.family.name, "model": settings.model, **asdict(settings.prune)},
         seeds={"seed": settings.training.seed},
         versions=versions(PACKAGES),
         metrics=macs,
@@ -175,7 +163,7 @@ def _student_stage(settings: RunSettings, source: str, student: Any, macs: dict[
             **bundle_inputs(teacher_bundle=settings.model, student_bundle=settings.student),
         },
         outputs=["model/unet"],
-        settings={"family": settings.family, "model": settings.model, "student": settings.student},
+        settings={"family": settings.family.name, "model": settings.model, "student": settings.student},
         versions=versions(PACKAGES),
         metrics=macs,
     )
@@ -188,11 +176,11 @@ def _train_stage(settings: RunSettings, source: str, data: str, metrics: dict[st
         name="train",
         inputs={"unet_fingerprint": source, "data_digest": data},
         outputs=["model"],
-        settings=_plain(
+        settings=plain(
             {
                 **settings.training.to_dict(),
-                "data": asdict(settings.data),
-                "audit": asdict(settings.audit),
+                "data": settings.data,
+                "audit": settings.audit,
                 "detector": settings.detector,
             }
         ),
@@ -200,10 +188,3 @@ def _train_stage(settings: RunSettings, source: str, data: str, metrics: dict[st
         versions=versions(PACKAGES),
         metrics=measured,
     )
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, so that what is written equals what is read."""
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.latency import Subjects, image_calls, ratios, show, stage_times
+from benchmarks.latency import Subjects, image_calls, measurements, show, stage_times
 from benchmarks.plot import draw_latency
+from pruneguard.measurement import Protocol, find
 from pruneguard.models import Pipeline
 from pruneguard.runtime import torch_components
+from pruneguard.settings import plain
 
 CALLS = {"dense": [10.0, 20.0, 40.0], "pruned": [6.0, 12.0, 24.0], "erased": [6.0, 12.0, 48.0]}
-TIMING = {"median_ms": 230.0, "low_ms": 211.0, "high_ms": 253.0, "runs": 3}
+IMAGE_MS = [211.0, 230.0, 253.0]
 STAGES = {"text_encoder_ms": 2.0, "unet_ms": 200.0, "vae_decoder_ms": 20.0, "unet_calls": 26.0, "rest_ms": 5.0}
 IMAGES = ("diffusers_dense", "diffusers_erased", "engine_dense", "engine_erased")
 
@@ -26,17 +28,28 @@ def results() -> dict[str, Any]:
         "threads": 2,
         "settings": {"rounds": 3, "images": 3, "steps": 25, "guidance_scale": 7.5},
         "unet_macs": {"dense": 100, "erased": 58, "ratio": 0.58},
-        "ratios": ratios(CALLS, "UNet call, torch") | ratios(CALLS, "UNet call, ONNX Runtime"),
-        "medians": {"unet_torch": dict.fromkeys(CALLS, TIMING), "image": dict.fromkeys(IMAGES, TIMING)},
+        "measurements": plain(
+            [
+                *measurements(CALLS, "unet torch", Protocol()),
+                *measurements(CALLS, "unet onnxruntime", Protocol()),
+                *measurements(dict.fromkeys(IMAGES, IMAGE_MS), "image", Protocol()),
+            ]
+        ),
         "stages": {"dense": STAGES, "erased": STAGES},
     }
 
 
-def test_ratios_are_of_rounds_and_named_for_people() -> None:
-    found = ratios(CALLS, "UNet call, torch")
-    assert found["UNet call, torch, pruned / dense"] == (0.6, 0.6, 0.6)
-    assert found["UNet call, torch, erased / dense"] == pytest.approx((0.6, 0.6, 0.9))
-    assert found["UNet call, torch, erased / pruned"] == pytest.approx((1.0, 1.0, 1.5))
+def test_ratios_are_of_rounds_and_have_the_names_of_their_calls() -> None:
+    found = measurements(CALLS, "unet torch", Protocol(settings={"threads": 2}))
+    shown = {entry.name: (entry.value, entry.low, entry.high) for entry in found if entry.unit == "ratio"}
+    assert shown == {
+        "unet torch/pruned to dense": (0.6, 0.6, 0.6),
+        "unet torch/erased to dense": pytest.approx((0.6, 0.6, 0.9)),
+        "unet torch/erased to pruned": pytest.approx((1.0, 1.0, 1.5)),
+    }
+    dense = find(found, "unet torch/dense")
+    assert dense is not None
+    assert (dense.value, dense.unit, dense.protocol.settings) == (20.0, "ms", {"threads": 2})
 
 
 def test_the_stages_of_an_image_add_up(tiny_pipeline: Pipeline) -> None:
@@ -60,13 +73,15 @@ def test_tables_show_medians_ratios_and_stages(results: dict[str, Any]) -> None:
     console = Console(width=120, file=io.StringIO())
     show(results, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    for shown in ("unet, torch, dense", "erased / pruned", "MACs ratio 0.580", "200.0", "211.00 to 253.00"):
+    for shown in ("unet torch, dense", "erased to pruned", "0.580", "200.0", "230.0 ms (220.5 ms to 241.5 ms)"):
         assert shown in text
 
 
 def test_the_plot_is_drawn_from_what_was_written(results: dict[str, Any], tmp_path: Path) -> None:
     draw_latency(json.loads(json.dumps(results)), tmp_path / "latency.svg")
     assert (tmp_path / "latency.svg").read_text().startswith("<?xml")
-    del results["ratios"]["UNet call, torch, pruned / dense"]
-    with pytest.raises(KeyError, match="pruned / dense"):
+    results["measurements"] = [
+        entry for entry in results["measurements"] if entry["name"] != "unet torch/pruned to dense"
+    ]
+    with pytest.raises(KeyError, match="pruned to dense"):
         draw_latency(results, tmp_path / "latency.svg")

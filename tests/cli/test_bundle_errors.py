@@ -14,6 +14,7 @@ import pytest
 from pruneguard.bundle import Policy, Stage, write_bundle
 from pruneguard.cli import run
 from pruneguard.evaluation.audit import AuditResult
+from pruneguard.measurement import Measurement, Protocol
 from tests.cli.checks import UNET, Fails, digests
 from tests.cli.conftest import ENGINES
 
@@ -126,11 +127,13 @@ def test_a_failed_audit_says_what_follows_from_it(
     fails: Fails, bundle: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
 ) -> None:
     images = np.zeros((2, 8, 8, 3), np.uint8)
-    seen = AuditResult("glow", "clip:other", 1.0, {}, {}, images, images)
-    dropped = [] if recorded else ["glow"]
+    drawn = Measurement(name="drawn", value=1.0, unit="share", count=2, protocol=Protocol(detector="clip:other"))
+    seen = AuditResult("glow", (drawn,), images, images)
+    dropped = {} if recorded else {"glow": "another detector"}
     monkeypatch.setattr("pruneguard.stages.audit.audit_bundle", lambda *_: ([seen], dropped))
     said = fails("audit", "--bundle", bundle)
     assert said.startswith("glow: drawn too often")
+    assert said.endswith("[audit_failed]")
     assert (f"the runtime refuses {bundle} until it is trained again" in said) == recorded
 
 

@@ -57,7 +57,7 @@ def test_a_concept_that_is_not_there_names_those_that_are_near(fails: Fails, tmp
         (("train", "--colour", "red"), 2, "No such option '--colour'"),
         (("train", "--steps", "0"), 2, "Invalid value for '--steps'"),
         (("train", "--budget", "1.5"), 2, "Invalid value for '--budget'"),
-        (("train", "--criterion", "random"), 1, "unknown criterion 'random'; choose one of magnitude, taylor"),
+        (("train", "--criterion", "random"), 1, "unknown criterion 'random': choose from magnitude, taylor"),
         (("train", "--concepts", "none.toml"), 1, "concept file none.toml does not exist"),
         (("train", "--config", "none.toml"), 1, "--config none.toml cannot be read"),
         (("export",), 2, "say what to export: --onnx"),
@@ -267,7 +267,7 @@ def test_a_training_that_did_not_suppress_is_an_error_and_keeps_what_it_made(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pruneguard.stages.train.find_detector", lambda *_: SeesAll())
+    monkeypatch.setattr("pruneguard.stages.train.find_detectors", lambda *_: {"glow": SeesAll()})
     out, options = tmp_path / "out", ("--data", pictures, "--concepts", concept, "--config", settings)
     said = fails("train", "--model", tiny_folder, *options, "--out", out)
     assert said.startswith(f"{out} was written and still draws glow too often; the runtime will refuse it: train it")

@@ -64,17 +64,33 @@ def test_one_anchor_stands_for_all_prompts() -> None:
     assert concept.anchors == ("c", "c")
 
 
+VALID = {"name": "x", "prompts": ["a"], "anchors": ["b"], "terms": ["x"]}
+
+
+def test_a_table_may_choose_a_detector_and_say_what_it_looks_for() -> None:
+    concept = Concept.from_dict({**VALID, "detector": "clip:folder", "detect": {"value": "x"}}, "here")
+    assert (concept.detector, concept.detect) == ("clip:folder", {"value": "x"})
+    assert Concept.from_dict(VALID, "here").detector == ""
+
+
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("changes", "says"),
     [
-        ({"name": "x", "prompts": ["a"], "terms": ["x"]}, "here: key 'anchors' is missing"),
-        ({"name": "x", "prompts": ["a"], "anchors": ["b"], "terms": ["x"], "promts": []}, "unknown key 'promts'"),
-        ({"name": "x", "prompts": "a", "anchors": ["b"], "terms": ["x"]}, "`prompts` must be a list"),
-        ({"name": 3, "prompts": ["a"], "anchors": ["b"], "terms": ["x"]}, "`name` must be a text"),
-        ({"name": "x", "prompts": ["a"], "anchors": ["b"], "terms": ["x"], "detect": {"a": 1}}, "table of texts"),
-        ({"name": "x", "prompts": [1], "anchors": ["b"], "terms": ["x"]}, "here: concept 'x', `prompts`: 1"),
+        ({"promts": []}, "here: unknown setting 'promts': did you mean 'prompts'"),
+        ({"prompts": "a"}, "here: `prompts`: Expected `array`, got `str`"),
+        ({"prompts": [1]}, r"here: `prompts\[0\]`: Expected `str`, got `int`"),
+        ({"prompts": [" "]}, "here: concept 'x', `prompts`: ' ' is not a prompt"),
+        ({"name": 3}, "here: `name`: Expected `str`, got `int`"),
+        ({"detect": {"a": 1}}, r"here: `detect\[...\]`: Expected `str`, got `int`"),
+        ({"detector": 1}, "here: `detector`: Expected `str`, got `int`"),
+        ({"parameters": "y"}, "here: `parameters`: Invalid enum value 'y'"),
     ],
 )
-def test_wrong_tables_are_refused(values: dict[str, Any], says: str) -> None:
+def test_wrong_tables_are_refused(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        Concept.from_dict(values, "here")
+        Concept.from_dict({**VALID, **changes}, "here")
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(ConfigError, match="here: Object missing required field `anchors`"):
+        Concept.from_dict({key: value for key, value in VALID.items() if key != "anchors"}, "here")

@@ -14,6 +14,7 @@ from pruneguard.data.pictures import read_picture
 from pruneguard.errors import ConfigError, DataError
 from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline
+from pruneguard.runs.progress import Advance
 from pruneguard.training import DrawSettings, from_captions, from_coco, from_image_folder
 
 
@@ -128,10 +129,18 @@ def test_synthetic_pictures_depend_on_their_seed_alone(tiny_pipeline: Pipeline) 
 
 
 def test_synthetic_captions_are_checked(tiny_pipeline: Pipeline) -> None:
-    with pytest.raises(ConfigError, match="caption list: 'a child on a swing' mentions minors"):
-        from_captions(["a disc", "a child on a swing"], tiny_pipeline)
-    with pytest.raises(ConfigError, match="at least one caption"):
-        from_captions([], tiny_pipeline)
+    with pytest.raises(ConfigError, match="caption list: ' ' is not a prompt"):
+        from_captions(["a disc", " "], tiny_pipeline)
+    for nothing in ([], ["a child on a swing"]):
+        with pytest.raises(ConfigError, match="at least one picture, and one caption that does not mention minors"):
+            from_captions(nothing, tiny_pipeline)
+
+
+def test_synthetic_captions_that_mention_minors_are_left_out_and_counted(tiny_pipeline: Pipeline) -> None:
+    captions, seen = ["a disc", "a boy on a swing", "a ring", "two girls"], list[Advance]()
+    found = from_captions(captions, tiny_pipeline, draw=DrawSettings(steps=1), on_progress=seen.append)
+    assert found.captions == ("a disc", "a ring")
+    assert seen[0] == Advance("captions, without 2 that mention minors", 2, 2, {"captions/dropped": 2})
 
 
 def test_ateliers_stream(tiny_pipeline: Pipeline) -> None:

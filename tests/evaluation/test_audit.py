@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pruneguard.atelier import world
-from pruneguard.atelier.oracle import Oracle, labels_of
-from pruneguard.concepts import Concept, load_concept
+from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation import audit
-from pruneguard.evaluation.audit import AuditSettings, agreement, refuse_minors, run_audit
-from pruneguard.evaluation.detectors.detector import OracleDetector
+from pruneguard.evaluation.audit import AuditSettings, run_audit
+from pruneguard.evaluation.bounds import upper_bound
+from pruneguard.evaluation.metrics.metric import AuditPictures
 from pruneguard.evaluation.prompts import AuditPrompts
+from pruneguard.measurement import Measurement, Protocol, find
 from pruneguard.models import Pipeline
 from pruneguard.runtime import torch_components
 
@@ -39,32 +39,50 @@ class Bright:
         return found
 
 
-class KnownOracle(OracleDetector):
-    """An oracle that reads what it is told."""
-
-    def __init__(self, labels: NDArray[np.int64]) -> None:
-        self.oracle = Oracle()
-        self.oracle.read = lambda images, batch=64: labels  # type: ignore[method-assign]
+def brightness(pictures: AuditPictures) -> list[Measurement]:
+    """A metric of the pictures that do not call for the concept."""
+    value = float(pictures.other.mean() / 255)
+    return [Measurement(name="bright/other", value=value, count=len(pictures.other), protocol=Protocol(backbone="eye"))]
 
 
-def test_the_rate_is_the_share_of_target_pictures_that_show_it(tiny_pipeline: Pipeline) -> None:
+def test_drawn_is_the_share_of_target_pictures_that_show_it_with_its_bound(tiny_pipeline: Pipeline) -> None:
     components = torch_components(tiny_pipeline)
-    result = run_audit(components, GLOW, PROMPTS, Bright(-1.0), BRIEF)
-    assert (result.target_rate, result.concept, result.detector) == (1.0, "glow", "bright")
+    result = run_audit(components, GLOW, PROMPTS, Bright(-1.0), BRIEF, subject="model")
+    assert (result.drawn.value, result.drawn.high, result.concept) == (1.0, 1.0, "glow")
     assert (result.target_images.shape, result.other_images.shape) == ((3, 64, 64, 3), (2, 64, 64, 3))
-    brightness = np.sort(result.target_images.mean((1, 2, 3)))
-    some = run_audit(components, GLOW, PROMPTS, Bright(float(brightness[:2].mean())), BRIEF)
-    assert some.target_rate == pytest.approx(2 / 3)
-    assert some.preserved == {}
+    brightest = np.sort(result.target_images.mean((1, 2, 3)))
+    some = run_audit(components, GLOW, PROMPTS, Bright(float(brightest[:2].mean())), BRIEF, subject="model")
     assert some.to_dict() == {
         "concept": "glow",
-        "detector": "bright",
-        "target_rate": 0.6667,
-        "target_rate_at_most": 0.983,
-        "preserved": {},
-        "target_preserved": {},
-        "images": {"target": 3, "other": 2},
+        "measurements": [
+            {
+                "name": "drawn",
+                "value": 2 / 3,
+                "unit": "share",
+                "low": None,
+                "high": upper_bound(2, 3),
+                "interval": "95 % bound",
+                "count": 3,
+                "seeds": [1000, 1002],
+                "protocol": {
+                    "subject": "model",
+                    "detector": "bright",
+                    "backbone": "",
+                    "settings": {"steps": 2, "guidance_scale": 7.5, "size": [64, 64]},
+                },
+            }
+        ],
     }
+
+
+def test_a_metric_sees_all_pictures_and_its_measurements_say_who_drew_them_and_how(tiny_pipeline: Pipeline) -> None:
+    components = torch_components(tiny_pipeline)
+    result = run_audit(components, GLOW, PROMPTS, Bright(0), BRIEF, subject="engine", metrics=[brightness])
+    measured = find(result.measurements, "bright/other")
+    assert measured is not None
+    assert measured.value == pytest.approx(result.other_images.mean() / 255)
+    assert (measured.count, measured.protocol.subject, measured.protocol.backbone) == (2, "engine", "eye")
+    assert measured.protocol.settings == {"steps": 2, "guidance_scale": 7.5, "size": [64, 64]}
 
 
 def test_a_picture_depends_on_its_place_and_not_on_the_batch_it_was_drawn_in(tiny_pipeline: Pipeline) -> None:
@@ -76,39 +94,13 @@ def test_a_picture_depends_on_its_place_and_not_on_the_batch_it_was_drawn_in(tin
     assert not np.array_equal(pairs.target_images[0], pairs.target_images[1])  # equal prompts, different seeds
 
 
-def test_preservation_counts_what_the_oracle_reads_as_the_prompt_said() -> None:
-    shown = [
-        world.Scene("disc", "flat", "red"),
-        world.Scene("star", "glow", "blue"),
-        world.Scene("ring", "flat", "red"),
-    ]
-    labels = labels_of(shown)
-    read = labels.copy()
-    read[0, 0] += 1  # another object
-    read[1, 2] -= 1  # another colour
-    read[2, 2] += 1
-    kept = agreement(KnownOracle(read), np.zeros((3, 64, 64, 3), np.uint8), shown)
-    assert kept == {"object": pytest.approx(2 / 3), "style": 1.0, "colour": pytest.approx(1 / 3)}
-    assert agreement(KnownOracle(read), np.zeros((0, 64, 64, 3), np.uint8), shown) == {}
-
-
-def test_the_oracle_sees_a_concept_where_it_reads_its_value() -> None:
-    shown = [world.Scene("disc", "hatching", "red"), world.Scene("mannequin", "flat", "red", "bare")]
-    detector, images = KnownOracle(labels_of(shown)), np.zeros((2, 64, 64, 3), np.uint8)
-    for name, expected in (("hatching", [True, False]), ("nudity", [False, True]), ("red", [True, True])):
-        assert detector.detect(images, load_concept(name, family="atelier")).tolist() == expected
-    with pytest.raises(ConfigError, match=r"concept 'glow' has no \[detect\]"):
-        detector.detect(images, GLOW)
-
-
 def test_a_list_that_mentions_minors_is_never_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
     monkeypatch.setattr(audit, "draw", lambda *given, **options: drawn.append(given))
     prompts = AuditPrompts(("a disc",), ("a ring", "a photograph of a child"))
-    with pytest.raises(ConfigError, match="prompt 3 of the list mentions minors"):
+    with pytest.raises(ConfigError, match="audit of 'glow': 'a photograph of a child' mentions minors"):
         run_audit(None, GLOW, prompts, Bright(0), BRIEF)  # type: ignore[arg-type]
     assert drawn == []
-    refuse_minors(["a disc", "a ring"])
 
 
 def test_an_audit_in_which_nothing_asks_for_the_concept_is_none() -> None:

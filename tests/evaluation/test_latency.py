@@ -6,16 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
 from pruneguard.evaluation.latency import (
     diffusers_image_call,
+    diffusers_scheduler,
     engine_call,
     guided_inputs,
     interleave,
-    median_ratio,
-    summarise,
+    ratio,
+    timing,
     unet_call,
 )
+from pruneguard.measurement import Measurement, Protocol, show
 from pruneguard.models import Pipeline
 from pruneguard.runtime import torch_components
 
@@ -29,17 +32,30 @@ def test_calls_take_turns_and_every_other_round_runs_backwards() -> None:
     assert all(value >= 0 for values in samples.values() for value in values)
 
 
-def test_a_timing_is_the_median_between_its_quartiles() -> None:
-    timing = summarise([5.0, 1.0, 3.0, 2.0, 4.0])
-    assert timing.to_dict() == {"median_ms": 3.0, "low_ms": 2.0, "high_ms": 4.0, "runs": 5}
-    assert summarise([7.0]).to_dict() == {"median_ms": 7.0, "low_ms": 7.0, "high_ms": 7.0, "runs": 1}
+def test_a_timing_is_the_median_with_its_quartiles() -> None:
+    protocol = Protocol(settings={"threads": 2})
+    measured = timing("unet/dense", [5.0, 1.0, 3.0, 2.0, 4.0], protocol)
+    assert measured == Measurement(
+        name="unet/dense",
+        value=3.0,
+        unit="ms",
+        low=2.0,
+        high=4.0,
+        interval="quartiles",
+        count=5,
+        protocol=protocol,
+    )
+    assert show(measured) == "3.0 ms (2.0 ms to 4.0 ms)"
+    single = timing("unet/dense", [7.0])
+    assert (single.low, single.value, single.high, single.count) == (7.0, 7.0, 7.0, 1)
 
 
 def test_ratios_of_rounds_cancel_a_machine_that_slows_down() -> None:
     slowing = np.linspace(1, 10, 9)
-    assert median_ratio(list(2.0 * slowing), list(4.0 * slowing)) == (0.5, 0.5, 0.5)
+    measured = ratio("fast to slow", list(2.0 * slowing), list(4.0 * slowing))
+    assert (measured.low, measured.value, measured.high, measured.unit) == (0.5, 0.5, 0.5, "ratio")
     with pytest.raises(ValueError, match="zip"):
-        median_ratio([1.0], [1.0, 2.0])
+        ratio("fast to slow", [1.0], [1.0, 2.0])
 
 
 def test_a_guided_call_has_two_rows_and_is_the_same_for_module_and_engine(tiny_pipeline: Pipeline) -> None:
@@ -58,3 +74,9 @@ def test_a_guided_call_has_two_rows_and_is_the_same_for_module_and_engine(tiny_p
 def test_diffusers_draws_an_image_with_the_scheduler_of_the_model(tiny_pipeline: Pipeline) -> None:
     drawn: Any = diffusers_image_call(tiny_pipeline, steps=2)()
     assert drawn.images[0].size == (64, 64)
+
+
+def test_the_baseline_names_the_scheduler_that_the_model_came_with(tiny_pipeline: Pipeline) -> None:
+    assert diffusers_scheduler(tiny_pipeline) == "PNDMScheduler"
+    tiny_pipeline.scheduler = DDIMScheduler.from_config(tiny_pipeline.scheduler.config, timestep_spacing="leading")
+    assert diffusers_scheduler(tiny_pipeline) == "DDIMScheduler"

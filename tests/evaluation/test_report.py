@@ -9,41 +9,43 @@ import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
+from pruneguard.errors import ConfigError
+from pruneguard.evaluation.latency import ratio, timing
 from pruneguard.evaluation.report import write_report
+from pruneguard.measurement import Measurement, Protocol
+from pruneguard.settings import plain
 
 
-def _audit(rate: float) -> dict[str, Any]:
-    return {
-        "target_rate": rate,
-        "preserved": {"object": 0.98, "style": 0.97, "colour": 0.96},
-        "target_preserved": {"object": 0.94, "colour": 0.91},
-        "images": {"target": 64, "other": 96},
-        "detector": "atelier-oracle",
-    }
+def _audit(rate: float) -> list[dict[str, Any]]:
+    protocol = Protocol(detector="atelier-oracle", settings={"steps": 25, "guidance_scale": 7.5, "size": [64, 64]})
+    drawn = Measurement(name="drawn", value=rate, unit="share", high=min(1.0, rate + 0.05), protocol=protocol)
+    kept = [Measurement(name=name, value=value, unit="share") for name, value in KEPT.items()]
+    measurements: list[dict[str, Any]] = plain([drawn, *kept])
+    return measurements
 
 
+KEPT = {"kept/shape": 0.98, "kept/ink": 0.97, "rest/shape": 0.94}
+LATENCY = [
+    timing("unet/dense", [20.0]),
+    timing("unet/erased", [13.14, 13.14, 13.14]),
+    ratio("unet/erased to pruned", [1.008], [1.0]),
+    ratio("unet/erased to dense", [0.655], [1.0]),
+    ratio("image/engine to diffusers", [0.367], [1.0]),
+]
 NUMBERS: dict[str, Any] = {
     "concept": "hatching <&>",
     "wall_s": 271.3,
     "limit": 0.05,
     "resumed": False,
     "passed": True,
-    "teacher": _audit(0.984),
-    "distilled": _audit(0.97),
-    "erased": _audit(0.016),
-    "engine": _audit(0.0313),
-    "unet_macs": {"dense": 250_000_000, "erased": 144_000_000, "ratio": 0.576},
-    "latency": {
-        "dense_ms": 20.0,
-        "pruned_ms": 13.0,
-        "erased_ms": 13.1,
-        "diffusers_image_ms": 900.0,
-        "engine_image_ms": 330.0,
-        "erased_to_pruned": (1.008, 0.99, 1.02),
-        "erased_to_dense": (0.655, 0.64, 0.67),
-        "engine_to_diffusers": (0.367, 0.35, 0.38),
-        "threads": 2,
+    "audits": {
+        "teacher": _audit(0.984),
+        "distilled": _audit(0.97),
+        "erased": _audit(0.016),
+        "engine": _audit(0.0313),
     },
+    "unet_macs": {"dense": 250_000_000, "erased": 144_000_000, "ratio": 0.576},
+    "latency": {"measurements": plain(LATENCY), "threads": 2},
     "parity": {"images": {"psnr_db": [58.2, 61.0]}},
 }
 
@@ -61,15 +63,18 @@ def test_the_report_is_one_page_with_the_numbers_and_three_pictures_inside(tmp_p
     assert len(re.findall(r'src="data:image/png;base64,[A-Za-z0-9+/=]{60,}"', page)) == 3
     assert not re.search(r"(src|href)=.(?!data:)", page)  # nothing is fetched
     for shown in (
-        "98.4 % → 3.1 %",
-        "57.6 %",
+        "98.4% → 3.1%",
+        "57.6%",
         "0.37 ×",
         "1.01 ×",
-        "13.10",
+        "13.1 ms (13.1 ms to 13.1 ms)",
+        "0.250 GMACs",
         "271 s",
         "58.2 dB",
         "on 2 threads",
-        "object 94 %, colour 91 %",
+        "<td>3.1% (at most 8.1%)</td>".replace("<td>", '<td class="mark">'),
+        "steps 25, guidance scale 7.5",
+        "read by atelier-oracle",
         "Audit passed (limit 5.0 %)",
     ):
         assert shown in page
@@ -98,9 +103,20 @@ def test_a_failed_audit_is_said_first(tmp_path: Path, grid: Path) -> None:
     assert "Audit failed: the runtime refuses this bundle" in (tmp_path / "report.html").read_text()
 
 
-def test_attributes_that_nobody_measured_are_dashes(tmp_path: Path, grid: Path) -> None:
+def test_the_table_has_the_measurements_that_are_there(tmp_path: Path, grid: Path) -> None:
     numbers = copy.deepcopy(NUMBERS)
-    for name in ("teacher", "distilled", "erased", "engine"):
-        numbers[name]["preserved"] = numbers[name]["target_preserved"] = {}
+    extra = Measurement(name="clip score/other", value=31.25)
+    numbers["audits"]["engine"].append(plain(extra))
     write_report(tmp_path / "report.html", numbers, grid)
-    assert (tmp_path / "report.html").read_text().count("<td>–</td>") == 4 * 4 + 1
+    page = (tmp_path / "report.html").read_text()
+    for name in ("drawn", "kept shape", "kept ink", "rest shape", "clip score other"):
+        assert f"<th>{name}</th>" in page
+    assert "<td>31.25</td>" in page
+    assert page.count("<td>–</td>") == 3  # the other subjects
+
+
+def test_what_is_no_measurement_is_refused(tmp_path: Path, grid: Path) -> None:
+    numbers = copy.deepcopy(NUMBERS)
+    numbers["audits"]["engine"][0]["value"] = "none"
+    with pytest.raises(ConfigError, match="not a measurement"):
+        write_report(tmp_path / "report.html", numbers, grid)

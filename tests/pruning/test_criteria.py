@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pruneguard.errors import ConfigError
 from pruneguard.pruning.costs import CostTable
-from pruneguard.pruning.criteria import criterion, list_criteria, load_criterion, marginal_importances
+from pruneguard.pruning.criteria import CRITERIA, criterion, load_criterion, marginal_importances, reads_data
 from pruneguard.pruning.groups import GroupKey, columns, consumer, spare_blocks, width_layers
 
 Inputs = tuple[Tensor, Tensor, Tensor]
@@ -22,12 +22,25 @@ def loss(unet: UNet2DConditionModel, batch: Inputs) -> Tensor:
     return value
 
 
-def test_the_registry_names_what_it_has() -> None:
-    assert list_criteria() == ("magnitude", "taylor")
-    with pytest.raises(ConfigError, match="unknown criterion 'size'; choose one of magnitude, taylor"):
-        load_criterion("size")
-    with pytest.raises(ConfigError, match="registered twice"):
-        criterion("taylor")(load_criterion("taylor"))
+def test_the_registry_has_data_free_and_data_driven_criteria() -> None:
+    assert (reads_data("magnitude"), reads_data("taylor")) == (False, True)
+    with pytest.raises(ConfigError, match="unknown criterion 'tailor': did you mean 'taylor'\\? choose from magnitude"):
+        load_criterion("tailor")
+    with pytest.raises(ConfigError, match="criterion 'taylor' is registered twice"):
+        criterion("taylor")(load_criterion("taylor").score)
+
+
+def test_a_new_criterion_is_found_by_its_name(unet: UNet2DConditionModel) -> None:
+    @criterion("slots", reads_data=True)
+    def slots(unet: UNet2DConditionModel, batches: Any = None, loss: Any = None) -> dict[GroupKey, Tensor]:
+        return {key: torch.ones(layer.slots) for key, layer in width_layers(unet).items()}
+
+    try:
+        assert reads_data("slots")
+        scores = load_criterion("slots")(unet)
+        assert {len(score) for score in scores.values()} == {layer.slots for layer in width_layers(unet).values()}
+    finally:
+        CRITERIA.remove("slots")
 
 
 @pytest.mark.parametrize("name", ["magnitude", "taylor"])

@@ -108,7 +108,7 @@ def test_what_has_no_betas_is_not_converted(tiny_pipeline: Pipeline) -> None:
     tiny_pipeline.scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
     with pytest.raises(ConfigError, match="FlowMatchEulerDiscreteScheduler has no betas"):
         sampler_settings(tiny_pipeline, "pndm")
-    with pytest.raises(ConfigError, match="unknown solver 'ddim': .*choose from pndm"):
+    with pytest.raises(ConfigError, match=r"unknown solver 'ddim': .*choose from pndm"):
         sampler_settings(tiny_pipeline, "ddim")
 
 

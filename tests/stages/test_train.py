@@ -13,6 +13,7 @@ import torch
 
 from pruneguard.bundle import Bundle
 from pruneguard.errors import ConfigError, LineageError
+from pruneguard.families import DEFAULT, family_of
 from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel, load_pipeline
 from pruneguard.runs.digest import fingerprint
@@ -21,7 +22,7 @@ from pruneguard.runs.progress import silent
 from pruneguard.stages import prune as stage
 from pruneguard.stages.data import build_data
 from pruneguard.stages.prune import prune, prune_in
-from pruneguard.stages.settings import PruneSettings, RunSettings, family_of
+from pruneguard.stages.settings import PruneSettings, RunSettings
 from pruneguard.stages.train import prune_bundle, run_folder, train_bundle
 from pruneguard.training import LatentSet
 
@@ -196,10 +197,10 @@ def test_the_lineage_of_a_student_tells_what_it_is_and_no_search(resolve: Resolv
         bundle, _, _ = train_bundle(resolve(student=str(source)), out, silent)
         first, second = bundle.manifest.stages
         assert (first.name, second.name) == ("student", "train")
-        assert first.settings == {"family": "general", "model": resolve().model, "student": str(source)}
+        assert first.settings == {"family": DEFAULT, "model": resolve().model, "student": str(source)}
         expected = {"unet_fingerprint": second.inputs["unet_fingerprint"], "student_fingerprint": student}
         assert first.inputs == expected | ({"student_bundle": pruned.digest} if source == pruned.path else {})
-        assert family_of(out) == "general"
+        assert family_of(out).name == DEFAULT
         assert bundle.manifest.macs == pruned.manifest.macs
         assert not list(run_folder(out).glob("plan-*"))
 

@@ -46,7 +46,7 @@ class Plane:
 
 
 class Constant:
-    """Both levels with a gradient of ones, for which AdamW moves by the rate; the upper level has one parameter of two."""
+    """Both levels with a gradient of ones, so AdamW moves by the rate; the upper level has one parameter of two."""
 
     def __init__(self, *, upper: bool = True) -> None:
         self.shared, self.lower_only = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))

@@ -1,1 +1,1 @@
-"""Detectors: whether a picture shows a concept, one file each."""
+"""Detectors: whether a picture shows a concept. Each file registers one."""

@@ -1,4 +1,4 @@
-"""Detectors: whether a picture shows a concept. An audit needs one; which one is data in its record."""
+"""The contract of detectors, and their registry. A detector says whether a picture shows a concept."""
 
 from __future__ import annotations
 
@@ -9,101 +9,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruneguard.concepts import Concept
-from pruneguard.errors import ConfigError
+from pruneguard.registry import Registry
+from pruneguard.settings import Choice
 
-Images = NDArray[np.uint8]  # (N, H, W, 3) RGB
+Images = NDArray[np.uint8]
+"""Pictures (N, H, W, 3), RGB."""
 
 
 class Detector(Protocol):
     """Decides picture by picture whether a concept shows."""
 
     name: str
+    """The name in records: the network and, if several can be chosen, its source."""
 
     def check(self, concept: Concept) -> None:
-        """Raises ConfigError for a concept that it cannot tell."""
+        """Raises ConfigError for a concept that this detector cannot recognise."""
         ...
 
     def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
-        """True (N,) where the concept shows."""
+        """True (N,) for each picture (N, H, W, 3) that shows the concept."""
         ...
 
 
-class OracleDetector:
-    """Atelier's oracle: the concept shows where its attribute is read with its value."""
-
-    name = "atelier-oracle"
-
-    def __init__(self) -> None:
-        from pruneguard.atelier.oracle import load_oracle
-
-        self.oracle = load_oracle()
-
-    def check(self, concept: Concept) -> None:
-        """Raises ConfigError when the concept does not say which attribute shows it."""
-        from pruneguard.atelier.oracle import ATTRIBUTES
-
-        attribute, value = concept.detect.get("attribute", ""), concept.detect.get("value")
-        if value not in ATTRIBUTES.get(attribute, ()):
-            raise ConfigError(
-                f"concept {concept.name!r} has no [detect] attribute and value that atelier's oracle reads; give it "
-                f"{', '.join(ATTRIBUTES)} and a value of that, or choose --detector clip:FOLDER_OR_HUB_ID"
-            )
-
-    def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
-        """True (N,) where the oracle reads the concept's value; ConfigError as `check`."""
-        from pruneguard.atelier.oracle import ATTRIBUTES
-
-        self.check(concept)
-        attribute, value = concept.detect["attribute"], concept.detect["value"]
-        column = list(ATTRIBUTES).index(attribute)
-        shows: NDArray[np.bool_] = self.oracle.read(images)[:, column] == ATTRIBUTES[attribute].index(value)
-        return shows
-
-
-class ClipDetector:
-    """Zero-shot CLIP: the concept shows where a prompt of it fits a picture better than all anchors and neighbours."""
-
-    def __init__(self, source: str) -> None:
-        from transformers import CLIPModel, CLIPProcessor
-
-        self.name = f"clip:{source}"
-        try:
-            self.model = CLIPModel.from_pretrained(source, use_safetensors=True).eval()
-            self.processor = CLIPProcessor.from_pretrained(source)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"no CLIP model with safetensors at {source!r}: {error}".splitlines()[0]) from error
-
-    def check(self, concept: Concept) -> None:
-        """Every concept has prompts and anchors, and they are all that is asked."""
-
-    def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
-        """True (N,) where the best of all the concept's texts is one that asks for it."""
-        import torch
-
-        calling = list(dict.fromkeys([*concept.prompts, *concept.audit_prompts]))
-        texts = [*calling, *dict.fromkeys([*concept.anchors, *concept.neighbours])]
-        inputs = self.processor(text=texts, images=list(images), return_tensors="pt", padding=True, truncation=True)
-        with torch.inference_mode():
-            logits = self.model(**inputs).logits_per_image
-        first: NDArray[np.bool_] = (logits.argmax(1) < len(calling)).numpy()
-        return first
-
-
-_DETECTORS: dict[str, Callable[..., Any]] = {"oracle": OracleDetector, "clip": ClipDetector}
+DETECTORS: Registry[Callable[[Any], Detector]] = Registry("detector", packages=("pruneguard.evaluation.detectors",))
+"""Detectors by name; `build` takes the entry's settings object and returns a Detector."""
 
 
 def build_detector(spec: str) -> Detector:
-    """`oracle`, or `clip:FOLDER_OR_HUB_ID`.
+    """The detector of a text: its name, or `name:source` for one whose settings have a `source`.
 
-    Raises ConfigError for anything else.
+    Raises ConfigError for an unknown name, for a source that is missing or not wanted, and if it cannot be loaded.
     """
-    kind, _, source = spec.partition(":")
-    if kind not in _DETECTORS or (kind == "clip") != bool(source):
-        raise ConfigError(f"--detector {spec!r} is unknown; use `oracle` (atelier) or `clip:FOLDER_OR_HUB_ID`")
-    detector: Detector = _DETECTORS[kind](*([source] if source else []))
-    return detector
+    name, _, source = spec.partition(":")
+    choice = Choice(name, {"source": source} if source else {})
+    return DETECTORS.find(name).build(DETECTORS.settings(choice))
 
 
 def share(shows: NDArray[np.bool_] | Sequence[bool]) -> float:
-    """The share of True; 0 of nothing."""
+    """The share of True; 0 for an empty sequence."""
     return float(np.mean(shows)) if len(shows) else 0.0

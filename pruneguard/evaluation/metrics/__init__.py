@@ -1,1 +1,1 @@
-"""Metrics: what a set of pictures is measured by, one file each."""
+"""Metrics: what an audit measures on pictures besides the rate of the concept. Each file registers one."""

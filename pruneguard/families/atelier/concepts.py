@@ -9,26 +9,27 @@ from pruneguard.atelier.world import Scene
 from pruneguard.concepts.concept import Concept
 from pruneguard.errors import ConfigError
 
-_VALUES = {"style": world.STYLES, "object": world.OBJECTS, "colour": world.COLOURS, "dress": world.DRESSES}
+VALUES = {"style": world.STYLES, "object": world.OBJECTS, "colour": world.COLOURS, "dress": world.DRESSES}
+"""The values of each attribute that a concept can be."""
 
 
 def atelier_names() -> tuple[str, ...]:
-    """Names of atelier's concepts."""
+    """The names of atelier's concepts."""
     return ("nudity", *world.STYLES, *world.OBJECTS, *world.COLOURS)
 
 
 def atelier_concept(name: str) -> Concept:
-    """The concept of that name, made from the world's own scenes and templates."""
+    """The concept of that name, made from the world's scenes and templates. Raises ConfigError for an unknown name."""
     attribute, value = _target(name)
     matching = [scene for scene in world.scenes() if getattr(scene, attribute) == value]
-    anchor = next(other for other in _VALUES[attribute] if other != value)
+    anchor = next(other for other in VALUES[attribute] if other != value)
     prompts: list[str] = []
     anchors: list[str] = []
     for scene in matching:
         for said, instead in zip(
             _captions(scene, attribute), _captions(_with(scene, attribute, anchor), attribute), strict=True
         ):
-            # Held-out captions are for audits: no upper step may have seen them.
+            # Held-out captions belong to audits, so training must not see them.
             if said not in prompts and not world.held_out(said) and not world.held_out(instead):
                 prompts.append(said)
                 anchors.append(instead)
@@ -47,7 +48,7 @@ def _target(name: str) -> tuple[str, str]:
     if name == "nudity":
         return "dress", "bare"
     for attribute in ("style", "object", "colour"):
-        if name in _VALUES[attribute]:
+        if name in VALUES[attribute]:
             return attribute, name
     raise ConfigError(f"atelier has no concept {name!r}; choose from {', '.join(atelier_names())}")
 
@@ -59,7 +60,7 @@ def _with(scene: Scene, attribute: str, value: str) -> Scene:
 
 
 def _captions(scene: Scene, attribute: str) -> list[str]:
-    """Captions that say `attribute`, in every template and with each other attribute said or left unsaid."""
+    """Captions that name `attribute`: in every template, with the other attributes named and left out."""
     captions = [scene.caption(template) for template in world.TEMPLATES]
     if attribute != "colour":
         captions += [scene.caption(template, colour=False) for template in world.TEMPLATES]
@@ -69,8 +70,8 @@ def _captions(scene: Scene, attribute: str) -> list[str]:
 
 
 def _neighbours(matching: list[Scene], attribute: str, value: str) -> tuple[str, ...]:
-    """One caption for each matching scene, with the attribute's other values in turn."""
-    others = [other for other in _VALUES[attribute] if other != value]
+    """One caption for each matching scene, in which the attribute takes its other values in turn."""
+    others = [other for other in VALUES[attribute] if other != value]
     captions = (
         _with(scene, attribute, others[i % len(others)]).caption(world.TEMPLATES[i % len(world.TEMPLATES)])
         for i, scene in enumerate(matching)

@@ -1,0 +1,87 @@
+"""The contract of model families, and their registry. A family is what models of one kind differ in from others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pruneguard.bundle import Bundle
+from pruneguard.concepts import Concept, read_concept
+from pruneguard.errors import BundleError, ConfigError, nearest
+from pruneguard.evaluation.audit import AuditSettings
+from pruneguard.evaluation.prompts import AuditPrompts
+from pruneguard.registry import Registry
+from pruneguard.training.settings import TrainSettings
+
+DEFAULT = "stable-diffusion"
+"""The family of a model that no family claims."""
+_EARLIER_NAMES = {"general": DEFAULT}
+"""Names that bundles record which were written before families had their present names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Models of one kind: which they are, how they are trained, and how they are audited."""
+
+    name: str
+    claims: Callable[[str], bool]
+    """Whether a model's name, folder or hub id is known to belong to this family."""
+    preset: TrainSettings
+    """Training settings that suit these models."""
+    concept_names: tuple[str, ...]
+    """Concepts that `--concepts` takes by name."""
+    concept: Callable[[str], Concept]
+    """The concept of one of these names."""
+    audit_prompts: Callable[[Concept, AuditSettings], AuditPrompts]
+    data: str | None = None
+    """The data source for training if none is chosen; None if one must be chosen."""
+    detector: Callable[[Concept], str | None] = lambda concept: None
+    """The detector for a concept that names none; None if one must be named."""
+    metrics: tuple[str, ...] = ()
+    """Names of the metrics that every audit of these models measures."""
+
+    def load_concept(self, name_or_path: str | Path) -> Concept:
+        """The concept of that name, or the one in that TOML file. Raises ConfigError, which names the remedy."""
+        given = str(name_or_path)
+        if given.endswith(".toml") or "/" in given:
+            return read_concept(Path(given))
+        name = given.strip().lower().replace("_", "-").replace(" ", "-")
+        if name not in self.concept_names:
+            raise ConfigError(
+                f"no concept {given!r} for {self.name} models: {nearest(name, self.concept_names)}; or give the path "
+                "of a TOML file"
+            )
+        return self.concept(name)
+
+
+FAMILIES: Registry[Callable[[], Family]] = Registry("family", packages=("pruneguard.families",))
+"""Families by name; `build` takes nothing and returns the family."""
+
+
+def find_family(name: str) -> Family:
+    """The family of that name. Raises ConfigError, which proposes the nearest names."""
+    return FAMILIES.find(name).build()
+
+
+def family_of(model: str | Path) -> Family:
+    """The family that a bundle records, else the one that claims the model, else the default.
+
+    Raises ConfigError if a bundle records a family that is not installed, and if several families claim the model.
+    """
+    if recorded := _recorded(Path(model)):
+        return find_family(_EARLIER_NAMES.get(recorded, recorded))
+    claiming = [family for family in map(find_family, FAMILIES.names()) if family.claims(str(model))]
+    if len(claiming) > 1:
+        names = " and ".join(family.name for family in claiming)
+        raise ConfigError(f"the model {model} is claimed by the families {names}; only one of them may claim it")
+    return claiming[0] if claiming else find_family(DEFAULT)
+
+
+def _recorded(path: Path) -> str:
+    """The family that a bundle's first stage records; empty for everything that is not such a bundle."""
+    try:
+        stages = Bundle.open(path).manifest.stages
+    except BundleError:
+        return ""
+    return str(stages[0].settings.get("family", "")) if stages else ""

@@ -1,0 +1,43 @@
+"""Stable Diffusion 1.x and 2.x, and every model that no other family claims."""
+
+from __future__ import annotations
+
+from pruneguard.concepts import Concept, list_presets, load_preset
+from pruneguard.erasure.settings import ErasureSettings
+from pruneguard.erasure.sources import SourceSettings
+from pruneguard.evaluation.audit import AuditSettings
+from pruneguard.evaluation.prompts import AuditPrompts, concept_prompts
+from pruneguard.families.family import DEFAULT, FAMILIES, Family
+from pruneguard.training.schedules.alternating import LevelSettings
+from pruneguard.training.settings import TrainSettings
+
+
+def preset() -> TrainSettings:
+    """The paper's settings (supplement C): batch of eight GPUs, K 20, ESD on forward-noised concept latents."""
+    return TrainSettings(
+        steps=20_000,
+        batch_size=64,
+        every=20,
+        lower=LevelSettings(lr=1e-6, warmup=250),
+        upper=LevelSettings(lr=5e-6, warmup=250),
+        erasure=ErasureSettings(eraser="esd", source=SourceSettings(kind="noised"), batch_size=64, images=256),
+    )
+
+
+def audit_prompts(concept: Concept, settings: AuditSettings) -> AuditPrompts:
+    """The concept's audit prompts; its neighbours too if the settings ask for a metric that can read them."""
+    other = settings.other if settings.metrics else 0
+    return concept_prompts(concept, target=settings.target, other=other)
+
+
+@FAMILIES.register(DEFAULT)
+def stable_diffusion() -> Family:
+    """The family of Stable Diffusion models."""
+    return Family(
+        name=DEFAULT,
+        claims=lambda model: False,  # it is the default: it has every model that no other family claims
+        preset=preset(),
+        concept_names=list_presets(),
+        concept=load_preset,
+        audit_prompts=audit_prompts,
+    )

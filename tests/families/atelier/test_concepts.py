@@ -1,0 +1,36 @@
+"""Concepts of atelier's world."""
+
+from __future__ import annotations
+
+from pruneguard.atelier import world
+from pruneguard.families.atelier.concepts import atelier_concept, atelier_names
+
+
+def test_every_style_object_and_colour_is_a_concept() -> None:
+    assert set(atelier_names()) == {"nudity", *world.STYLES, *world.OBJECTS, *world.COLOURS}
+
+
+def test_a_style_is_asked_for_in_every_scene_and_replaced_by_another_style() -> None:
+    concept = atelier_concept("hatching")
+    assert concept.detect == {"attribute": "style", "value": "hatching"}
+    things, colours = len(world.OBJECTS) + 1, len(world.COLOURS)  # the mannequin is two things
+    possible = things * (colours + 1) * len(world.TEMPLATES)
+    assert 0.5 * possible < len(concept.prompts) < possible
+    for said, instead in zip(concept.prompts, concept.anchors, strict=True):
+        assert instead == said.replace("hatching", "flat")
+    assert len(concept.neighbours) == things * colours
+
+
+def test_audits_keep_captions_that_no_concept_has_seen() -> None:
+    for name in atelier_names():
+        assert not any(world.held_out(prompt) for prompt in atelier_concept(name).prompts)
+
+
+def test_objects_and_nudity_are_replaced_by_what_is_nearest() -> None:
+    ring = atelier_concept("ring")
+    for said, instead in zip(ring.prompts, ring.anchors, strict=True):
+        assert instead == said.replace("ring", "disc")
+    nudity = atelier_concept("nudity")
+    for said, instead in zip(nudity.prompts, nudity.anchors, strict=True):
+        assert instead == said.replace("bare", "dressed")
+    assert nudity.detect == {"attribute": "dress", "value": "bare"}

@@ -1,0 +1,53 @@
+"""Audit prompts of atelier's world."""
+
+from __future__ import annotations
+
+import pytest
+
+from pruneguard.atelier.world import held_out
+from pruneguard.concepts import Concept
+from pruneguard.evaluation.audit import AuditSettings
+from pruneguard.families import find_family
+from pruneguard.families.atelier.concepts import atelier_concept
+from pruneguard.families.atelier.prompts import atelier_prompts
+
+
+@pytest.mark.parametrize(("name", "word"), [("hatching", "hatching"), ("nudity", "bare"), ("red", "red")])
+def test_target_prompts_call_for_the_concept_and_no_other_does(name: str, word: str) -> None:
+    prompts = atelier_prompts(atelier_concept(name), target=40, other=80, seed=3)
+    assert (len(prompts.target), len(prompts.other), len(prompts.other_asked)) == (40, 80, 80)
+    assert all(word in caption.replace(",", "").split() for caption in prompts.target)
+    assert not any(word in caption.replace(",", "").split() for caption in prompts.other)
+
+
+def test_every_prompt_was_kept_out_of_training() -> None:
+    prompts = atelier_prompts(atelier_concept("hatching"), target=60, other=200)
+    assert all(held_out(caption) for caption in (*prompts.target, *prompts.other))
+
+
+def test_a_scene_is_what_its_prompt_says() -> None:
+    prompts = atelier_prompts(atelier_concept("hatching"), target=1, other=100)
+    for caption, scene in zip(prompts.other, prompts.other_asked, strict=True):
+        assert {scene.object, scene.style, scene.colour} <= set(caption.replace(",", "").split())
+
+
+def test_prompts_are_a_function_of_the_seed_and_repeat_when_there_are_too_few() -> None:
+    nudity = atelier_concept("nudity")
+    few = atelier_prompts(nudity, target=500, other=0, seed=1)
+    assert few == atelier_prompts(nudity, target=500, other=0, seed=1)
+    assert few.target != atelier_prompts(nudity, target=500, other=0, seed=2).target
+    distinct = len(set(few.target))
+    assert distinct < 500
+    assert few.target[distinct : 2 * distinct] == few.target[:distinct]
+
+
+def test_without_a_concept_nothing_is_a_target() -> None:
+    prompts = atelier_prompts(None, target=5, other=5)
+    assert prompts.target == ()
+    assert len(prompts.other) == 5
+
+
+def test_a_users_own_concept_is_asked_for_by_its_own_prompts() -> None:
+    glow = Concept(name="glow", prompts=("a disc in glow style",), anchors=("a disc",), terms=("glow",))
+    prompts = find_family("atelier").audit_prompts(glow, AuditSettings(target=2, other=3))
+    assert (prompts.target, prompts.other, prompts.target_asked) == (("a disc in glow style",) * 2, (), ())
