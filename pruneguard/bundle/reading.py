@@ -176,14 +176,15 @@ class Bundle:
 
 
 def subject_digests(manifest: Manifest, subject: str) -> dict[str, str]:
-    """Path -> SHA-256 of the files of the model or of an engine."""
+    """Path -> SHA-256 of the files of the model or of an engine, as the manifest lists them."""
+    return {path: manifest.files[path].sha256 for path in subject_files(manifest, subject, manifest.files)}
+
+
+def subject_files(manifest: Manifest, subject: str, paths: Iterable[str]) -> list[str]:
+    """Those of `paths` that belong to the model or to an engine, in order."""
     engine = manifest.engines.get(subject)
     places = [MODEL] if subject == MODEL else engine.files if engine else []
-    return {
-        path: record.sha256
-        for path, record in manifest.files.items()
-        if any(path == place or path.startswith(f"{place}/") for place in places)
-    }
+    return sorted(path for path in paths if any(path == place or path.startswith(f"{place}/") for place in places))
 
 
 def _recover(folder: Path) -> None:

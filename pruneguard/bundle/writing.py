@@ -23,7 +23,7 @@ from pruneguard.bundle.manifest import (
     dump_manifest,
     settings_digest,
 )
-from pruneguard.bundle.reading import Bundle, Seal, subject_digests
+from pruneguard.bundle.reading import Bundle, Seal, subject_digests, subject_files
 from pruneguard.errors import BundleError, LineageError
 from pruneguard.staging import NO_SPACE, file_aside, folder_aside, write_failure
 
@@ -34,6 +34,8 @@ class BundleDraft:
 
     folder: Path
     manifest: Manifest = field(default_factory=Manifest)
+    sealed_files: bool = False
+    """Whether the manifest's file records hold for `folder`, so that nothing needs to be hashed."""
 
     def add_stage(self, stage: Stage) -> None:
         """Adds a stage to the lineage and removes an earlier one of the same name."""
@@ -56,8 +58,11 @@ class BundleDraft:
         self.manifest = msgspec.structs.replace(self.manifest, **changes)
 
     def digests(self, subject: str) -> dict[str, str]:
-        """Path -> SHA-256 of a subject's files in their present state in the draft."""
-        return subject_digests(self.sealed(), subject)
+        """Path -> SHA-256 of a subject's files in their present state."""
+        if self.sealed_files:
+            return subject_digests(self.manifest, subject)
+        paths = subject_files(self.manifest, subject, scan(self.folder)[0])
+        return {path: read_file(self.folder / path)[0].sha256 for path in paths}
 
     def settings_digest(self, subject: str) -> str:
         """The digest of the settings under which a subject draws."""
@@ -107,7 +112,7 @@ def amend_bundle(bundle: Bundle, seal: Seal) -> Iterator[BundleDraft]:
 
     Put no files into the draft's folder. Raises LineageError if the bundle changed since it was verified.
     """
-    draft = BundleDraft(bundle.path, bundle.manifest)
+    draft = BundleDraft(bundle.path, bundle.manifest, sealed_files=True)
     yield draft
 
     def check() -> None:

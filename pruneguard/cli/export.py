@@ -35,8 +35,8 @@ def command(onnx: bool, bundle: Path, name: str | None, opset: int, detector: st
         click.echo(f"  {entry.name.replace('/', ' ')}: {show(entry)}")
     for result in done.audits:
         click.echo(f"audit of {done.name}: {result.concept} drawn in {show(result.drawn)}")
-    for concept in done.unrecorded:
-        click.echo(f"{concept}: measured and not recorded, because it may not replace the audit that is recorded")
+    for concept, reason in done.unrecorded.items():
+        click.echo(f"{concept}: measured and not recorded: {reason}")
     failed = [audit.concept for audit in manifest.audits if audit.subject == done.name and not audit.passed]
     if failed:
         raise AuditError(f"{bundle}: {done.name} draws {', '.join(failed)} too often; the runtime refuses it")

@@ -16,8 +16,6 @@ from pruneguard.training.settings import TrainSettings
 
 DEFAULT = "stable-diffusion"
 """The family of a model that no family claims."""
-_EARLIER_NAMES = {"general": DEFAULT}
-"""Names that bundles record which were written before families had their present names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +68,7 @@ def family_of(model: str | Path) -> Family:
     Raises ConfigError if a bundle records a family that is not installed, and if several families claim the model.
     """
     if recorded := _recorded(Path(model)):
-        return find_family(_EARLIER_NAMES.get(recorded, recorded))
+        return find_family(recorded)
     claiming = [family for family in map(find_family, FAMILIES.names()) if family.claims(str(model))]
     if len(claiming) > 1:
         names = " and ".join(family.name for family in claiming)
@@ -79,9 +77,8 @@ def family_of(model: str | Path) -> Family:
 
 
 def _recorded(path: Path) -> str:
-    """The family that a bundle's first stage records; empty for everything that is not such a bundle."""
+    """The family that a bundle records; empty for everything that is not such a bundle."""
     try:
-        stages = Bundle.open(path).manifest.stages
+        return Bundle.open(path).manifest.family
     except BundleError:
         return ""
-    return str(stages[0].settings.get("family", "")) if stages else ""

@@ -8,7 +8,8 @@ from pruneguard.erasure.sources import SourceSettings
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.prompts import AuditPrompts, concept_prompts
 from pruneguard.families.family import DEFAULT, FAMILIES, Family
-from pruneguard.training.schedules.alternating import LevelSettings
+from pruneguard.settings import Choice
+from pruneguard.training.schedules.rate import LevelSettings
 from pruneguard.training.settings import TrainSettings
 
 
@@ -17,10 +18,10 @@ def preset() -> TrainSettings:
     return TrainSettings(
         steps=20_000,
         batch_size=64,
-        every=20,
+        schedule=Choice("alternating", {"every": 20}),
         lower=LevelSettings(lr=1e-6, warmup=250),
         upper=LevelSettings(lr=5e-6, warmup=250),
-        erasure=ErasureSettings(eraser="esd", source=SourceSettings(kind="noised"), batch_size=64, images=256),
+        erasure=ErasureSettings(eraser=Choice("esd"), source=SourceSettings(kind="noised"), batch_size=64, images=256),
     )
 
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pruneguard.bundle import Audit, Bundle, BundleDraft, write_bundle
+from pruneguard.bundle import MODEL, Audit, Bundle, BundleDraft, amend_bundle
 from pruneguard.concepts import Concept
-from pruneguard.errors import ConfigError, LineageError
+from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditResult, AuditSettings, run_audit
 from pruneguard.evaluation.detectors.detector import Detector, build_detector
 from pruneguard.evaluation.metrics.metric import Metric, build_metric
 from pruneguard.families import Family, family_of
-from pruneguard.measurement import named
+from pruneguard.measurement import Measurement
 from pruneguard.runs.progress import Advance, OnProgress
-from pruneguard.runtime import Components, onnx_components, torch_components
+from pruneguard.runtime import Components, engine_components, torch_components
 from pruneguard.settings import convert
 from pruneguard.stages.models import load_teacher
 
@@ -88,30 +88,26 @@ def audit_components(
     return results
 
 
-def to_record(result: AuditResult, subject: str, settings: AuditSettings, digests: Mapping[str, str]) -> Audit:
-    """The manifest's record of a result; `digests` (path -> SHA-256) name the weights that were measured."""
+def to_record(result: AuditResult, subject: str, settings: AuditSettings, draft: BundleDraft) -> Audit:
+    """The manifest's record of a result, bound to the files and settings of the subject in the draft."""
     drawn = result.drawn
     return Audit(
         concept=result.concept,
         subject=subject,
-        target_rate=drawn.value,
         limit=settings.limit,
         passed=drawn.value <= settings.limit,
-        preserved={name: entry.value for name, entry in named(result.measurements, "kept").items()},
-        images=drawn.count + len(result.other_images),
-        digests=dict(digests),
-        detector=drawn.protocol.detector,
-        target_images=drawn.count,
-        seed=settings.seed,
+        measurements=list(result.measurements),
+        digests=draft.digests(subject),
+        settings=draft.settings_digest(subject),
     )
 
 
 def bundle_concepts(bundle: Bundle) -> tuple[Concept, ...]:
     """The concepts that a bundle's policy names, from its manifest. Raises ConfigError if one is not described."""
     kept = bundle.manifest.concepts
-    if missing := [name for name in bundle.manifest.policy_concepts if name not in kept]:
+    if missing := [name for name in bundle.manifest.policy.concepts if name not in kept]:
         raise ConfigError(f"{bundle.path}: the policy names {missing[0]!r}, which the manifest does not describe")
-    return tuple(Concept.from_dict(kept[name], str(bundle.path)) for name in bundle.manifest.policy_concepts)
+    return tuple(Concept.from_dict(kept[name], str(bundle.path)) for name in bundle.manifest.policy.concepts)
 
 
 def recorded_audit(bundle: Bundle) -> tuple[AuditSettings, str]:
@@ -122,15 +118,16 @@ def recorded_audit(bundle: Bundle) -> tuple[AuditSettings, str]:
     for stage in bundle.manifest.stages:
         if stage.name == "train" and "audit" in stage.settings:
             recorded = convert(stage.settings["audit"], AuditSettings, f"{bundle.path}, audit of the training stage")
-            return replace(recorded, limit=bundle.manifest.policy_limit), str(stage.settings.get("detector", AUTO))
-    return AuditSettings(limit=bundle.manifest.policy_limit), AUTO
+            return replace(recorded, limit=bundle.manifest.policy.limit), str(stage.settings.get("detector", AUTO))
+    return AuditSettings(limit=bundle.manifest.policy.limit), AUTO
 
 
 def subject_components(bundle: Bundle, subject: str) -> Components:
-    """The components that draw for a subject: the torch model's or the ONNX engines'."""
-    if subject == "onnx":
-        return onnx_components(bundle)
-    return torch_components(load_teacher(bundle.path))
+    """The components that draw for a subject: those of the torch model, or of an engine. Raises BundleError."""
+    bundle.require_subject(subject)
+    if subject == MODEL:
+        return torch_components(load_teacher(bundle.path))
+    return engine_components(bundle.path, bundle.manifest, subject)
 
 
 def objection(new: Audit, earlier: Audit | None, images: int) -> str | None:
@@ -145,17 +142,25 @@ def objection(new: Audit, earlier: Audit | None, images: int) -> str | None:
     * A failed audit replaces a failed one of the same detector only. Otherwise the first failure could be replaced by
       that of another detector, and then by that detector's pass.
     """
-    same = earlier if earlier is not None and new.digests == earlier.digests else None  # an audit of the same weights
-    if same and new.detector != same.detector and (new.passed or not same.passed):
-        return f"the earlier audit of the same weights was read by {same.detector}, this one by {new.detector}"
+    drawn, before = new.drawn, None
+    if earlier is not None and (new.digests, new.settings) == (earlier.digests, earlier.settings):
+        before = earlier.drawn  # an audit of the same weights under the same settings
+    ours = drawn.protocol.detector
+    if earlier and before and ours != before.protocol.detector and (new.passed or not earlier.passed):
+        return f"the earlier audit of the same weights was read by {before.protocol.detector}, this one by {ours}"
     if not new.passed:
         return None
-    needed = max(same.target_images, images) if same else images
-    if new.target_images < needed:
-        return f"it passed on {new.target_images} pictures that call for the concept; at least {needed} are needed"
-    if same and new.seed != same.seed:
-        return f"it passed from seed {new.seed}; the earlier audit of the same weights was drawn from {same.seed}"
+    needed = max(before.count, images) if before else images
+    if drawn.count < needed:
+        return f"it passed on {drawn.count} pictures that call for the concept; at least {needed} are needed"
+    if before and _first_seed(drawn) != _first_seed(before):
+        first, other = _first_seed(drawn), _first_seed(before)
+        return f"it passed from seed {first}; the earlier audit of the same weights was drawn from {other}"
     return None
+
+
+def _first_seed(drawn: Measurement) -> int | None:
+    return drawn.seeds[0] if drawn.seeds else None
 
 
 def record_audits(
@@ -166,9 +171,9 @@ def record_audits(
     Returns the others: each concept's name with the `objection` to its result.
     """
     earlier = {audit.concept: audit for audit in draft.manifest.audits if audit.subject == subject}
-    digests, dropped = draft.weights(subject), {}
+    dropped: dict[str, str] = {}
     for result in results:
-        record = to_record(result, subject, settings, digests)
+        record = to_record(result, subject, settings, draft)
         if reason := objection(record, earlier.get(result.concept), images):
             dropped[result.concept] = reason
         else:
@@ -193,8 +198,6 @@ def audit_bundle(
     components = subject_components(bundle, subject)
     seal.check()
     results = audit_components(subject, components, concepts, family, detectors, settings, on_progress)
-    with write_bundle(path, base=path) as draft:
-        if draft.weights(subject) != bundle.weights(subject):
-            raise LineageError(f"{path} was changed during the audit, so its result is void; run it again")
+    with amend_bundle(bundle, seal) as draft:
         dropped = record_audits(draft, subject, results, settings, recorded_audit(bundle)[0].target)
     return results, dropped

@@ -32,11 +32,11 @@ from pruneguard.measurement import Protocol
 from pruneguard.models import Pipeline, load_pipeline
 from pruneguard.runs.lock import run_alone
 from pruneguard.runs.progress import Advance, OnProgress
-from pruneguard.runtime import draw, onnx_components, torch_components
+from pruneguard.runtime import draw, engine_components, torch_components
 from pruneguard.settings import plain
 from pruneguard.stages.audit import audit_components, find_detectors
 from pruneguard.stages.data import build_data
-from pruneguard.stages.export import export_bundle
+from pruneguard.stages.export import ExportResult, export_bundle
 from pruneguard.stages.models import load_teacher
 from pruneguard.stages.prune import prune_in
 from pruneguard.stages.settings import RunSettings
@@ -82,17 +82,18 @@ def run_demo(
     data = build_data(teacher, settings, run / "data", on_progress)
     seed = settings.training.seed
     student = prune_in(run, teacher, data, settings.prune, seed=seed, on_progress=on_progress)
-    plain = replace(settings.training, tracker="none")
+    untracked = replace(settings.training, tracker="none")
     baseline = run_folder(out / "distilled")
     with run_alone(baseline):
-        distilled = train(teacher, student, data, (), plain, baseline, on_progress=_renamed(on_progress, "distil"))
+        distilled = train(teacher, student, data, (), untracked, baseline, on_progress=_renamed(on_progress, "distil"))
     audits["distilled"] = _audit("distilled", replace(teacher, unet=distilled.unet), chosen, settings, on_progress)
 
     bundle, _, (audits["erased"],) = train_bundle(settings, bundle_path, _renamed(on_progress, "distil and suppress"))
-    bundle, _, (audits["engine"],) = export_bundle(bundle_path, on_progress=on_progress)
+    exported = export_bundle(bundle_path, on_progress=on_progress)
+    bundle, (audits["engine"],) = exported.bundle, exported.audits
 
     erased = load_pipeline(bundle_path)
-    latency = measure_latency(teacher, distilled.unet, erased.unet, bundle, on_progress)
+    latency = measure_latency(teacher, distilled.unet, erased.unet, exported, on_progress)
     macs = bundle.manifest.macs
     numbers = {
         "concept": chosen.name,
@@ -102,7 +103,7 @@ def run_demo(
         "passed": all(audit.passed for audit in bundle.manifest.audits),
         "audits": {name: plain(result.measurements) for name, result in audits.items()},
         "latency": latency,
-        "parity": json.loads((bundle_path / "reports/parity.json").read_text()),
+        "parity": plain(exported.engine.parity),
         "settings": settings.to_dict(),
     }
     result = _write(out, chosen, settings, audits, numbers, started)
@@ -149,7 +150,7 @@ def _audit(
 
 
 def measure_latency(
-    teacher: Pipeline, pruned: Any, erased: Any, bundle: Bundle, on_progress: OnProgress, *, rounds: int = 40
+    teacher: Pipeline, pruned: Any, erased: Any, exported: ExportResult, on_progress: OnProgress, *, rounds: int = 40
 ) -> dict[str, Any]:
     """One guided UNet call of dense, pruned and erased, and one image by diffusers and by the engine, taking turns.
 
@@ -160,7 +161,9 @@ def measure_latency(
     inputs, subjects = guided_inputs(teacher), {"dense": teacher.unet, "pruned": pruned, "erased": erased}
     unets = interleave({name: unet_call(unet, inputs) for name, unet in subjects.items()}, runs=rounds)
     on_progress(Advance("latency", 1, 2))
-    engine = onnx_components(bundle)  # without guards: an engine that failed its audit still has a speed
+    engine = engine_components(
+        exported.bundle.path, exported.bundle.manifest, exported.name
+    )  # without guards: an engine that failed its audit still has a speed
 
     def by_engine() -> object:
         return draw(engine, [PROMPT], [0], steps=STEPS, guidance_scale=GUIDANCE_SCALE)

@@ -12,6 +12,7 @@ from pruneguard.bundle import FORMAT, MODEL, Bundle, BundleDraft, EngineRecord, 
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditResult
 from pruneguard.export import TARGETS
+from pruneguard.families import family_of
 from pruneguard.models import load_pipeline
 from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import engine_components
@@ -23,14 +24,14 @@ from pruneguard.stages.audit import audit_components, bundle_concepts, find_dete
 class ExportResult:
     """The bundle after an export, its new engine, and the audits of it.
 
-    `unrecorded` names the concepts whose result may not replace the audit that is recorded.
+    `unrecorded` has the concepts whose result may not be recorded, each with the reason.
     """
 
     bundle: Bundle
     name: str
     engine: EngineRecord
     audits: list[AuditResult]
-    unrecorded: list[str]
+    unrecorded: dict[str, str]
 
 
 def export_bundle(
@@ -54,7 +55,8 @@ def export_bundle(
         raise ConfigError(f"{path} has no model/ to export; run `pruneguard train --out {path}` first")
     concepts = bundle_concepts(bundle)
     audit, spec = recorded_audit(bundle)
-    detectors = find_detectors(detector or spec, bundle, concepts)
+    family = family_of(path)
+    detectors = find_detectors(detector or spec, family, concepts)
     with write_bundle(path, base=path) as draft:
         if bundle.format < FORMAT:
             shutil.rmtree(draft.folder / "onnx", ignore_errors=True)  # the engines of format 1 run nowhere any more
@@ -73,10 +75,10 @@ def export_bundle(
         draft.add_engine(name, engine)
         _record(draft, chosen, name, engine, report)
         results: list[AuditResult] = []
-        unrecorded: list[str] = []
+        unrecorded: dict[str, str] = {}
         if detectors:
             components = engine_components(draft.folder, draft.manifest, name)
-            results = audit_components(name, components, concepts, detectors, audit, on_progress)
+            results = audit_components(name, components, concepts, family, detectors, audit, on_progress)
             unrecorded = record_audits(draft, name, results, audit, audit.target)
     return ExportResult(Bundle.open(path), name, engine, results, unrecorded)
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from diffusers import PNDMScheduler
+
 from pruneguard.bundle import MANIFEST, Bundle
 from pruneguard.errors import ConfigError
 from pruneguard.models import Pipeline, load_pipeline
 from pruneguard.runs.processes import this_process
+from pruneguard.runtime import sampler_settings
 
 _SHARED = ("in_channels", "out_channels", "cross_attention_dim", "block_out_channels")
 
 
-def load_teacher(source: str | Path) -> Pipeline:
+def load_teacher(source: str | Path, scheduler: str | None = None) -> Pipeline:
     """The pipeline, on this process's accelerator if there is one. Encoding, scoring and audits run there too.
 
     Raises ModelError, and LineageError for a bundle that changed.
@@ -23,6 +26,10 @@ def load_teacher(source: str | Path) -> Pipeline:
     teacher = load_pipeline(source)
     if seal:
         seal.check()
+    if scheduler is None:
+        sampler_settings(teacher)  # a scheduler that no solver computes is an error before any work
+    else:
+        teacher.scheduler = PNDMScheduler.from_config(sampler_settings(teacher, scheduler).scheduler)
     return teacher.to(this_process().device)
 
 

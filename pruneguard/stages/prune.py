@@ -13,6 +13,7 @@ from torch import Tensor
 from pruneguard.data.latents import LatentSet
 from pruneguard.errors import ConfigError
 from pruneguard.macs import unet_macs
+from pruneguard.measurement import Measurement, Protocol, Unit
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel
 from pruneguard.pruning.criteria import load_criterion
 from pruneguard.pruning.plan import PruningPlan
@@ -146,3 +147,16 @@ def macs_record(teacher: Pipeline, unet: Any) -> dict[str, Any]:
         "dense_parameters": dense.parameters,
         "pruned_parameters": pruned.parameters,
     }
+
+
+def macs_measurements(macs: Mapping[str, Any]) -> list[Measurement]:
+    """The numbers of `macs_record` as a stage keeps them."""
+    units: dict[str, Unit] = {"ratio": "ratio", "dense_parameters": "count", "pruned_parameters": "count"}
+    names = [name for name in macs if name not in ("latent_size", "text_tokens")]
+    sizes = {name: macs[name] for name in ("latent_size", "text_tokens")}
+    return [
+        Measurement(
+            name=f"unet/{name}", value=macs[name], unit=units.get(name, "MACs"), protocol=Protocol(settings=sizes)
+        )
+        for name in names
+    ]

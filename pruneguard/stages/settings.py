@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
@@ -59,11 +59,16 @@ class PruneSettings:
         load_criterion(self.criterion)
 
 
+Scheduler = Literal["pndm"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """One run: a teacher, the concepts that it must forget, and how."""
 
     model: str = "atelier"
+    scheduler: Scheduler | None = None
+    """The solver to draw with although the model came with another scheduler; by default that is an error."""
     student: str | None = None
     """A model that was pruned before; without one the run searches a pruning plan."""
     concepts: tuple[str, ...] = ()

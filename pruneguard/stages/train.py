@@ -8,12 +8,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pruneguard.bundle import Bundle, BundleDraft, Stage, write_bundle
+from pruneguard.bundle import DEFAULT_UNET, MODEL, Bundle, BundleDraft, Policy, Stage, write_bundle
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditResult
 from pruneguard.evaluation.detectors.detector import Detector
 from pruneguard.export import sampler_settings
+from pruneguard.measurement import Measurement
 from pruneguard.models import Pipeline
 from pruneguard.pruning.criteria import reads_data
 from pruneguard.runs.digest import fingerprint
@@ -24,7 +25,7 @@ from pruneguard.settings import plain
 from pruneguard.stages.audit import audit_components, find_detectors, to_record
 from pruneguard.stages.data import build_data
 from pruneguard.stages.models import bundle_inputs, load_student, load_teacher
-from pruneguard.stages.prune import macs_record, prune, prune_in
+from pruneguard.stages.prune import macs_measurements, macs_record, prune, prune_in
 from pruneguard.stages.settings import RunSettings
 from pruneguard.training import OnProgress, TrainResult, train
 from pruneguard.training.trainer import check_run
@@ -60,7 +61,7 @@ def train_bundle(
     alone = run_alone(folder) if process.is_main_process else nullcontext()
     # Opened first: a folder that cannot be written is no surprise after an hour.
     with alone, write_bundle(out) if process.is_main_process else nullcontext() as draft:
-        teacher = load_teacher(settings.model)
+        teacher = load_teacher(settings.model, settings.scheduler)
         source = fingerprint(teacher.unet)
         if fresh and process.is_main_process:  # the others look into it when the main one has encoded the data
             forget_run(folder)
@@ -94,9 +95,11 @@ def _fill(
     pipeline.save(draft.folder / "model")
     measured = {"steps": settings.audit.steps, "guidance_scale": settings.audit.guidance_scale}
     draft.update(
+        family=settings.family.name,
         sampler=sampler_settings(pipeline) | measured,  # what is served by default is what was audited
         concepts={concept.name: plain(concept) for concept in concepts},
-        policy={"concepts": [concept.name for concept in concepts], "limit": settings.audit.limit},
+        policy=Policy([concept.name for concept in concepts], settings.audit.limit),
+        unets={DEFAULT_UNET: "model/unet"},
         macs=macs,
     )
 
@@ -109,17 +112,17 @@ def _audit(
     detectors: Mapping[str, Detector],
     on_progress: OnProgress,
 ) -> list[AuditResult]:
-    components, digests = torch_components(pipeline), draft.weights("model")
-    audits = audit_components("model", components, concepts, settings.family, detectors, settings.audit, on_progress)
+    components = torch_components(pipeline)
+    audits = audit_components(MODEL, components, concepts, settings.family, detectors, settings.audit, on_progress)
     for audited in audits:
-        draft.add_audit(to_record(audited, "model", settings.audit, digests))
+        draft.add_audit(to_record(audited, MODEL, settings.audit, draft))
     return audits
 
 
 def prune_bundle(settings: RunSettings, out: Path, on_progress: OnProgress) -> Bundle:
     """Prune only: a bundle with the pruned model, which still needs training to draw well."""
     with run_alone(run_folder(out)), write_bundle(out) as draft:
-        teacher = load_teacher(settings.model)
+        teacher = load_teacher(settings.model, settings.scheduler)
         source = fingerprint(teacher.unet)
         data = (
             build_data(teacher, settings, run_folder(out) / "data", on_progress)
@@ -130,7 +133,12 @@ def prune_bundle(settings: RunSettings, out: Path, on_progress: OnProgress) -> B
         macs = macs_record(teacher, student)
         pipeline = replace(teacher, unet=student)
         pipeline.save(draft.folder / "model")
-        draft.update(sampler=sampler_settings(pipeline), macs=macs)
+        draft.update(
+            family=settings.family.name,
+            sampler=sampler_settings(pipeline),
+            unets={DEFAULT_UNET: "model/unet"},
+            macs=macs,
+        )
         draft.add_stage(_prune_stage(settings, source, macs))
     return Bundle.open(out)
 
@@ -145,10 +153,10 @@ def _prune_stage(settings: RunSettings, source: str, macs: dict[str, Any]) -> St
         name="prune",
         inputs={"unet_fingerprint": source, **bundle_inputs(teacher_bundle=settings.model)},
         outputs=["model/unet"],
-        settings={"family": settings.family.name, "model": settings.model, **asdict(settings.prune)},
+        settings={"model": settings.model, **asdict(settings.prune)},
         seeds={"seed": settings.training.seed},
         versions=versions(PACKAGES),
-        metrics=macs,
+        measurements=macs_measurements(macs),
     )
 
 
@@ -163,9 +171,9 @@ def _student_stage(settings: RunSettings, source: str, student: Any, macs: dict[
             **bundle_inputs(teacher_bundle=settings.model, student_bundle=settings.student),
         },
         outputs=["model/unet"],
-        settings={"family": settings.family.name, "model": settings.model, "student": settings.student},
+        settings={"model": settings.model, "student": settings.student},
         versions=versions(PACKAGES),
-        metrics=macs,
+        measurements=macs_measurements(macs),
     )
 
 
@@ -186,5 +194,5 @@ def _train_stage(settings: RunSettings, source: str, data: str, metrics: dict[st
         ),
         seeds={"seed": settings.training.seed},
         versions=versions(PACKAGES),
-        metrics=measured,
+        measurements=[Measurement(name=name, value=value) for name, value in measured.items()],
     )

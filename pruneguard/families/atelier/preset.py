@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pruneguard.erasure.settings import ErasureSettings
 from pruneguard.erasure.sources import SourceSettings
-from pruneguard.training.schedules.alternating import LevelSettings
+from pruneguard.settings import Choice
+from pruneguard.training.schedules.rate import LevelSettings
 from pruneguard.training.settings import TrainSettings
 
 
@@ -18,11 +19,11 @@ def preset() -> TrainSettings:
     return TrainSettings(
         steps=150,
         batch_size=16,
-        every=3,
+        schedule=Choice("alternating", {"every": 3}),
         lower=LevelSettings(lr=6e-4, warmup=20, decay="cosine"),
         upper=LevelSettings(lr=4e-4, warmup=20, decay="cosine"),
         erasure=ErasureSettings(
-            eraser="anchor",
+            eraser=Choice("anchor"),
             parameters="all",
             source=SourceSettings(kind="mixed", share=0.6, others="anchors"),
             batch_size=16,
