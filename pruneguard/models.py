@@ -14,7 +14,6 @@ from typing import Any, Self
 import diffusers
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from diffusers.schedulers import KarrasDiffusionSchedulers
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from torch import Tensor
@@ -42,8 +41,6 @@ HUB_FILES = (
     "*/diffusion_pytorch_model.safetensors.index.json",
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-# What diffusers names as the schedulers that a StableDiffusionPipeline takes.
-_SCHEDULERS = tuple(scheduler.name for scheduler in KarrasDiffusionSchedulers)
 _SOURCES = 'give "atelier", a diffusers folder, a bundle, or a hub id such as owner/model'
 
 
@@ -118,7 +115,7 @@ class Pipeline:
 
     @property
     def vae_scale(self) -> int:
-        """Pixels of an image along one side for each element of the latents along that side."""
+        """Pixels along one side of a latent."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property
@@ -254,14 +251,15 @@ def _component_classes(folder: Path) -> dict[str, str]:
         "text_encoder": ("CLIPTextModel",),
         "vae": ("AutoencoderKL",),
         "unet": ("UNet2DConditionModel", "PrunedUNet2DConditionModel"),
-        "scheduler": _SCHEDULERS,
+        "scheduler": tuple(name for name in dir(diffusers) if name.endswith("Scheduler")),
     }
     classes: dict[str, str] = {}
     for name, known in expected.items():
         entry = index.get(name)
         found = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
         if found not in known:
-            raise ModelError(f"{folder / 'model_index.json'}: {name} is {found}; supported: {', '.join(known)}")
+            choice = "any scheduler class of diffusers" if name == "scheduler" else ", ".join(known)
+            raise ModelError(f"{folder / 'model_index.json'}: {name} is {found}; supported: {choice}")
         if not (folder / name).is_dir():
             raise ModelError(f"{folder / name}: missing; give a whole diffusers folder, or download the model again")
         classes[name] = str(found)
