@@ -1,6 +1,6 @@
-"""Import time, time from process start to the first image, and peak resident memory of the runtime.
+"""Import time, time from the start of a process to its first image, and peak resident memory of the runtime.
 
-Every number comes from fresh processes: python -m benchmarks.cold_start --bundle pruneguard-demo/bundle
+All numbers come from fresh processes: python -m benchmarks.cold_start --bundle pruneguard-demo/bundle
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ print(json.dumps({"loaded": loaded, "done": done, "peak_mib": peak, "size": imag
 
 
 def measure_import() -> float:
-    """Seconds that `import pruneguard.runtime` takes in a fresh process, the interpreter's own start left out."""
+    """Seconds of `import pruneguard.runtime` in a fresh process, without the start of the interpreter."""
     return float(_run(IMPORT))
 
 
 def measure_first_image(bundle: Path, threads: int) -> dict[str, float]:
-    """Seconds from the start of a fresh process until the bundle is loaded and until its first image, and memory."""
-    # The monotonic clock counts from the machine's start: both processes read the same one.
+    """Seconds from the start of a fresh process to the loaded bundle and to its first image, and peak memory."""
+    # The monotonic clock counts from the start of the machine, so both processes read the same clock.
     began = time.monotonic()
     seen = json.loads(_run(FIRST_IMAGE, str(bundle), str(threads)))
     return {
@@ -56,11 +56,12 @@ def measure_first_image(bundle: Path, threads: int) -> dict[str, float]:
 
 
 def summary(values: list[float]) -> dict[str, float]:
+    """Median, smallest and largest value."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def measure(bundle: Path, runs: int, threads: int) -> dict[str, Any]:
-    """Both measurements, `runs` times in turn, after one run that warms the file cache and is not counted."""
+    """Both measurements `runs` times, alternating, after one uncounted run that warms the file cache."""
     measure_first_image(bundle, threads)
     imports, images = [], []
     for _ in range(runs):
@@ -84,7 +85,7 @@ def _run(code: str, *arguments: str) -> str:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=RESULT, show_default=True)
 def main(bundle: Path, runs: int, threads: int, out: Path) -> None:
     """Measure, write the results and show them."""
-    machine = describe()  # before the work: the load that it started under
+    machine = describe()  # before the work, so that the recorded load is not its own
     results = measure(bundle, runs, threads)
     command = "python -m benchmarks.cold_start " + shlex.join(sys.argv[1:])
     found = {"command": command.strip(), **machine, "runs": runs, "threads": threads, "summary": results}

@@ -30,9 +30,9 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.machine import describe
-from benchmarks.quartiles import median, ratio
 from pruneguard.atelier import world
 from pruneguard.diffusion.process import add_noise
+from pruneguard.evaluation.latency import median_and_quartiles
 from pruneguard.measurement import Measurement, Protocol, named, show
 from pruneguard.models import Pipeline, load_pipeline
 from pruneguard.pruning.groups import columns, width_layers
@@ -126,30 +126,48 @@ def _squares(output: Tensor, dense: Tensor) -> tuple[float, float]:
 
 def summarise(rows: Sequence[Mapping[str, Errors]], seeds: tuple[int, int], pictures: int) -> list[Measurement]:
     """Medians with quartiles of all errors, their ratios to "removed", and how many ResNets get worse."""
-    protocol = Protocol(subject="atelier's UNet", settings={"norm groups removed": 0.5, "pictures": pictures})
-
-    def relative(pairs: Sequence[tuple[float, float]]) -> list[float]:
-        return [error / whole for error, whole in pairs]
-
-    single = {v: relative([pair for row in rows for pair in row[v].resnets.values()]) for v in VARIANTS}
-    together = {v: relative([_total(row[v].resnets.values()) for row in rows]) for v in VARIANTS}
-    whole = {v: relative([row[v].unet for row in rows]) for v in VARIANTS}
+    settings = {"norm groups removed": 0.5, "pictures": pictures}
+    summary = _Summary(Protocol(subject="atelier's UNet", settings=settings), seeds)
+    samples = {
+        "one ResNet": {v: [_share(pair) for row in rows for pair in row[v].resnets.values()] for v in VARIANTS},
+        "all ResNets": {v: [_share(_total(row[v].resnets.values())) for row in rows] for v in VARIANTS},
+        "UNet": {v: [_share(row[v].unet) for row in rows] for v in VARIANTS},
+    }
     found = []
-    for part, samples in (("one ResNet", single), ("all ResNets", together), ("UNet", whole)):
-        for variant in VARIANTS:
-            found.append(median(f"error/{part}/{variant}", samples[variant], "ratio", protocol=protocol, seeds=seeds))
+    for part, errors_of in samples.items():
+        found += [summary.median(f"error/{part}/{variant}", errors_of[variant]) for variant in VARIANTS]
         for variant in VARIANTS[1:]:
-            name = f"against removed/{part}/{variant}"
-            found.append(ratio(name, samples[variant], samples["removed"], protocol=protocol))
-    for variant in VARIANTS[1:]:
-        worse = [ours > bare for ours, bare in zip(single[variant], single["removed"], strict=True)]
-        share = sum(worse) / len(worse)
-        entry = Measurement(
-            name=f"ResNets made worse/{variant}", value=share, unit="share", count=len(worse), seeds=seeds,
-            protocol=protocol,
-        )  # fmt: skip
-        found.append(entry)
+            ratios = [ours / bare for ours, bare in zip(errors_of[variant], errors_of["removed"], strict=True)]
+            found.append(summary.median(f"against removed/{part}/{variant}", ratios))
+            if part == "one ResNet":
+                found.append(summary.share(f"ResNets made worse/{variant}", [ratio > 1 for ratio in ratios]))
     return found
+
+
+@dataclass(frozen=True)
+class _Summary:
+    protocol: Protocol
+    seeds: tuple[int, int]
+
+    def median(self, name: str, samples: Sequence[float]) -> Measurement:
+        value, low, high = median_and_quartiles(list(samples))
+        return Measurement(
+            name=name,
+            value=value,
+            unit="ratio",
+            low=low,
+            high=high,
+            interval="quartiles",
+            count=len(samples),
+            seeds=self.seeds,
+            protocol=self.protocol,
+        )
+
+    def share(self, name: str, cases: Sequence[bool]) -> Measurement:
+        value = sum(cases) / len(cases)
+        return Measurement(
+            name=name, value=value, unit="share", count=len(cases), seeds=self.seeds, protocol=self.protocol
+        )
 
 
 def by_resnet(rows: Sequence[Mapping[str, Errors]]) -> dict[str, dict[str, float]]:
@@ -192,7 +210,7 @@ def tables(measurements: Sequence[Measurement], console: Console) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=RESULT, show_default=True)
 def main(seeds: int, pictures: int, out: Path) -> None:
     """Measure, write the results and show them."""
-    machine = describe()  # before the work: the load that it started under
+    machine = describe()  # before the work, so that the recorded load is not its own
     pipeline = load_pipeline("atelier")
     inputs = noised_pictures(pipeline, pictures)
     rows = [errors(pipeline.unet, inputs, seed) for seed in range(seeds)]

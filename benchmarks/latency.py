@@ -1,9 +1,9 @@
-"""Latency of a bundle's model against its dense teacher: UNet calls, whole images and the stages of an image.
+"""Latency of a bundle's model compared with its dense teacher: UNet calls, whole images and the stages of an image.
 
 python -m benchmarks.latency --bundle pruneguard-demo/bundle
 
-Everything that is compared is measured in turn within one run, A B C, C B A, ...; a ratio is the median of the
-round-by-round ratios, with quartiles. "pruned" has the erased model's architecture and the teacher's weights.
+Calls that are compared take turns within one run: A B C, C B A, ... A ratio is the median of the round-by-round ratios,
+with quartiles. "pruned" has the architecture of the erased model and the weights of the teacher.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Subjects:
 
     @classmethod
     def of(cls, bundle: Bundle, teacher: str, folder: Path, threads: int) -> Subjects:
-        """The bundle's model, its teacher, and between them the teacher pruned by the model's plan."""
+        """The bundle's model, its teacher, and the teacher pruned by the model's plan."""
         dense, erased = load_pipeline(teacher), load_pipeline(bundle.path)
         pruned = PrunedUNet2DConditionModel.from_unet(dense.unet, erased.unet.plan)
         export_onnx(dense, folder / "dense", prompts=[PROMPT], parity=BRIEF)
@@ -73,33 +73,38 @@ class Subjects:
             dense=dense,
             pruned=replace(dense, unet=pruned),
             erased=erased,
-            dense_engines=onnx_components(folder / "dense", threads=threads),
-            erased_engines=onnx_components(bundle, threads=threads),
+            dense_engines=open_engines(folder / "dense", threads),
+            erased_engines=open_engines(bundle, threads),
         )
 
 
+def open_engines(source: Path | Bundle, threads: int) -> Components:
+    """The engines of a bundle or of an export folder."""
+    return onnx_components(source, threads=threads)
+
+
 class Stopwatch:
-    """An engine that keeps the milliseconds of each call."""
+    """An engine that records the milliseconds of each call."""
 
     def __init__(self, engine: Any) -> None:
         self.engine = engine
         self.calls: list[float] = []
 
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """As the engine's own."""
+        """The outputs of the engine."""
         started = time.perf_counter()
         outputs: dict[str, Any] = self.engine.run(inputs)
         self.calls.append((time.perf_counter() - started) * 1e3)
         return outputs
 
     def describe(self) -> dict[str, Any]:
-        """As the engine's own."""
+        """The description of the engine."""
         described: dict[str, Any] = self.engine.describe()
         return described
 
 
 def unet_calls(subjects: Subjects, folder: Path, threads: int) -> tuple[dict[str, Call], dict[str, Call]]:
-    """One guided UNet call (batch 2) of dense, pruned and erased: in torch, and on ONNX Runtime."""
+    """One guided UNet call (batch 2) of the dense, pruned and erased UNet, in torch and on ONNX Runtime."""
     inputs = guided_inputs(subjects.dense)
     models = {"dense": subjects.dense, "pruned": subjects.pruned, "erased": subjects.erased}
     pruned = next(part for part in components_of(subjects.pruned) if part.name == "unet")
@@ -114,7 +119,7 @@ def unet_calls(subjects: Subjects, folder: Path, threads: int) -> tuple[dict[str
 
 
 def image_calls(subjects: Subjects, steps: int, guidance_scale: float) -> dict[str, Call]:
-    """One image, batch 1: diffusers on the dense and the erased model, our guarded sampler on the engines of both."""
+    """One image, batch 1: diffusers on the dense and the erased model, the guarded sampler on the engines of both."""
     samplers = {
         "engine_dense": GuardedSampler(subjects.dense_engines, allow_unmeasured=True),
         "engine_erased": GuardedSampler(subjects.erased_engines, allow_unmeasured=True),
@@ -131,7 +136,7 @@ def image_calls(subjects: Subjects, steps: int, guidance_scale: float) -> dict[s
 
 
 def stage_times(components: Components, steps: int, guidance_scale: float, rounds: int) -> dict[str, float]:
-    """Medians over `rounds` images of the milliseconds in each stage; `rest_ms` is all that is not an engine."""
+    """Medians over `rounds` images of the milliseconds in each stage; `rest_ms` is the time outside the engines."""
     rows: list[dict[str, float]] = []
     for _ in range(rounds + 1):
         watches: dict[str, Any] = {
@@ -234,7 +239,7 @@ def show(results: Mapping[str, Any], console: Console) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=RESULT, show_default=True)
 def main(bundle: Path, teacher: str, rounds: int, images: int, threads: int | None, out: Path) -> None:
     """Measure, write the results and show them."""
-    machine = describe()  # before the work: the load that it started under
+    machine = describe()  # before the work, so that the recorded load is not its own
     opened = Bundle.open(bundle)
     opened.verify()
     results = measure(opened, teacher, rounds=rounds, images=images, threads=threads or int(machine["cores"]))

@@ -1,4 +1,4 @@
-"""What a measurement ran on: machine, versions and commit."""
+"""Machine, versions and commit of a measurement."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _cpu() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of this repository, with "+changes" where anything but results differs; None outside a repository."""
+    """The commit, with "+changes" if anything but the results differs from it; None outside a repository."""
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> str:

@@ -14,7 +14,6 @@ from typing import Any, Self
 import diffusers
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from diffusers.schedulers import KarrasDiffusionSchedulers
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from torch import Tensor
@@ -43,8 +42,6 @@ HUB_FILES = (
     "*/diffusion_pytorch_model.safetensors.index.json",
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-# What diffusers names as the schedulers that a StableDiffusionPipeline takes.
-_SCHEDULERS = tuple(scheduler.name for scheduler in KarrasDiffusionSchedulers)
 _SOURCES = 'give "atelier", a diffusers folder, a bundle, or a hub id such as owner/model'
 
 
@@ -255,7 +252,7 @@ def _component_classes(folder: Path) -> dict[str, str]:
         "text_encoder": ("CLIPTextModel",),
         "vae": ("AutoencoderKL",),
         "unet": ("UNet2DConditionModel", "PrunedUNet2DConditionModel"),
-        "scheduler": _SCHEDULERS,
+        "scheduler": tuple(name for name in dir(diffusers) if name.endswith("Scheduler")),
     }
     classes: dict[str, str] = {}
     for name, known in expected.items():

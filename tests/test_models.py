@@ -258,7 +258,10 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "index not json": (lambda f: (f / "model_index.json").write_text("{"), "model_index.json: not valid JSON"),
     "index not an object": (lambda f: (f / "model_index.json").write_text("[]"), "must hold a JSON object"),
     "another pipeline": (lambda f: edit_index(f, _class_name="FluxPipeline"), "a FluxPipeline; only StableDiffusion"),
-    "another unet": (lambda f: edit_index(f, unet=["diffusers", "UNet3D"]), "unet is UNet3D; supported: UNet2DCond"),
+    "another unet": (
+        lambda f: edit_index(f, unet=["diffusers", "UNet3D"]),
+        "unet is UNet3D; supported: UNet2DConditionModel, PrunedUNet2DConditionModel$",
+    ),
     "no scheduler class": (lambda f: edit_index(f, scheduler=None), "scheduler is None"),
     "no folder": (lambda f: (f / "vae").rename(f / "gone"), "vae: missing; give a whole diffusers folder"),
     "no weights": (lambda f: (f / WEIGHTS).unlink(), "diffusion_pytorch_model.safetensors: missing"),
@@ -311,8 +314,8 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
         "tokenizer: has neither tokenizer.json nor vocab.json and merges.txt; give a whole diffusers folder",
     ),
     "another scheduler": (
-        lambda f: edit_index(f, scheduler=["diffusers", "LCMScheduler"]),
-        "scheduler is LCMScheduler; supported: DDIMScheduler, .*PNDMScheduler, .*EulerDiscreteScheduler",
+        lambda f: edit_index(f, scheduler=["mine", "MyScheduler"]),
+        "scheduler is MyScheduler; supported: any scheduler class of diffusers",
     ),
     "width is a word": (
         lambda f: edit_config(f / "text_encoder", hidden_size="wide"),

@@ -1,4 +1,4 @@
-"""The UNets that are timed: Stable Diffusion 2.1's architecture with random weights, dense and pruned."""
+"""The timed UNets: the architecture of Stable Diffusion 2.1 with random weights, dense and pruned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pruneguard.pruning.criteria import load_criterion
 from pruneguard.pruning.search import find_plan
 
 TEXT_TOKENS = 77
-# Stable Diffusion 2.1 base's public configuration, for a machine that has no copy of the file.
+# The public configuration of Stable Diffusion 2.1 base, for machines without a copy of the file.
 STABLE_DIFFUSION_21: dict[str, Any] = {
     "sample_size": 64,
     "in_channels": 4,
@@ -28,7 +28,7 @@ STABLE_DIFFUSION_21: dict[str, Any] = {
     "norm_num_groups": 32,
     "use_linear_projection": True,
 }
-# The same blocks at a width that a CPU steps through in milliseconds.
+# The same blocks at a width at which a CPU takes milliseconds a step.
 THIN: dict[str, Any] = {
     "sample_size": 16,
     "block_out_channels": [32, 32, 64, 64],
@@ -40,7 +40,7 @@ THIN: dict[str, Any] = {
 
 
 def load_config(path: Path | None, *, thin: bool) -> tuple[dict[str, Any], str]:
-    """The UNet's configuration and where it is from; the embedded one where `path` is not a file."""
+    """The UNet's configuration and its source; the embedded configuration if `path` is not a file."""
     config, source = STABLE_DIFFUSION_21, "embedded"
     if path is not None and path.is_file():
         config, source = json.loads(path.read_text()), str(path)

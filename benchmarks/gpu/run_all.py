@@ -1,10 +1,10 @@
-"""All GPU measurements in one command, on a bare machine with no network, within ten minutes.
+"""All GPU measurements in one command, within ten minutes, on a machine without pruneguard or a network.
 
     python -m benchmarks.gpu.run_all --wheels DIR --out benchmarks/results/gpu.json
     python -m benchmarks.gpu.run_all --thin        # the same code at thin width on the CPU, in seconds
 
-Run it from the repository's root; pruneguard need not be installed. It needs torch and transformers; diffusers and
-accelerate are installed from the wheels in DIR where they are missing.
+Run it from the root of the repository. The machine must have torch and transformers; diffusers and accelerate are
+installed from the wheels in DIR if they are missing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def install_missing(wheels: Path | None) -> None:
-    """Installs what is missing from a folder of wheels, without a network. SystemExit says what to carry along."""
+    """Installs missing packages from a folder of wheels, without a network. Raises SystemExit with the remedy."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if not missing:
         return
@@ -58,14 +58,14 @@ def install_missing(wheels: Path | None) -> None:
 
 
 def run(options: argparse.Namespace, deadline: float) -> dict[str, Any]:
-    """Every measurement; the training part gets the second half of what is left."""
+    """All measurements; training gets the second half of the time until `deadline` (of time.monotonic)."""
     import torch
     from diffusers.utils import logging
 
     from benchmarks.gpu import architecture, timing, workloads
     from pruneguard.macs import unet_macs
 
-    logging.set_verbosity_error()  # it remarks on every change of type
+    logging.set_verbosity_error()  # diffusers logs every change of type
     torch.manual_seed(0)
     device = torch.device("cpu" if options.thin or not torch.cuda.is_available() else "cuda")
     if device.type == "cpu" and not options.thin:

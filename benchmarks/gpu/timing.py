@@ -15,9 +15,9 @@ Step = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Workload:
-    """Something to be timed: `prepare` compiles or captures it and returns what one round runs.
+    """A timed workload: `prepare` compiles or captures it and returns the step that one round runs.
 
-    `macs` is what one run multiplies and adds; `note` says how that was counted where it is not plain.
+    `macs` are the multiply-accumulates of one run; `note` says how they were counted if that is not obvious.
     """
 
     name: str
@@ -32,7 +32,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def clock(step: Step, device: torch.device) -> float:
-    """Seconds of one run, from an idle device to an idle device."""
+    """Seconds of one run; the device is idle before and after it."""
     synchronize(device)
     started = time.perf_counter()
     step()
@@ -41,7 +41,7 @@ def clock(step: Step, device: torch.device) -> float:
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, *, size: int, runs: int = 20) -> float:
-    """FLOP/s of a product of two square matrices: 2 size^3 over the median time. The floor below is in its terms."""
+    """FLOP/s of the product of two square matrices: 2 size^3 divided by the median time."""
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     for _ in range(3):
         torch.mm(a, b)
@@ -51,11 +51,11 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, *, size: int, runs: in
 def measure(
     workloads: Sequence[Workload], *, device: torch.device, rate: float, rounds: int, warmup: int, deadline: float
 ) -> dict[str, dict[str, Any]]:
-    """Times each workload once a round, in turn, so that a machine that slows down slows all of them.
+    """Times all workloads in turn, each once a round, so that a slower machine slows all of them alike.
 
-    One that cannot be prepared here is reported with its error. After `deadline` (of time.monotonic) no further round
-    begins, and none is left without at least one. `share_of_floor` is 2 MACs / rate over the median: 1 would be a
-    machine that does nothing but matrix products.
+    A workload that cannot be prepared is reported with its error. No round begins after `deadline` (of
+    time.monotonic), except the first. `share_of_floor` is 2 MACs / `rate` divided by the median time; at 1 the machine
+    would do nothing but matrix products.
     """
     results: dict[str, dict[str, Any]] = {}
     steps: dict[str, Step] = {}
@@ -87,7 +87,7 @@ def _prepared(workload: Workload, device: torch.device, warmup: int) -> tuple[St
         for _ in range(warmup):
             step()
         synchronize(device)
-    except Exception as error:  # a compiler or a capture fails in many ways; the others are still worth timing
+    except Exception as error:  # compilers and captures raise many classes; the other workloads are still timed
         lines = str(error).strip().splitlines() or [""]
         return None, {"error": f"{type(error).__name__}: {lines[0][:300]}"}
     found: dict[str, Any] = {"prepare_s": round(time.perf_counter() - started, 3)}

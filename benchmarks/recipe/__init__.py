@@ -1,1 +1,1 @@
-"""How the weights of atelier were made."""
+"""The recipe of atelier's weights: architecture, vocabulary and training."""

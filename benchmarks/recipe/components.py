@@ -1,7 +1,7 @@
 """Atelier's architecture: the stock diffusers and transformers classes at small size.
 
-The three-level UNet attends to the text where that is cheap, at 8x8 and 4x4 latents, and it predicts v, as Stable
-Diffusion 2.1 does.
+The UNet has three levels. It attends to the text at 8x8 and 4x4 latents, where attention is cheap, and it predicts v
+like Stable Diffusion 2.1.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def build_scheduler(**changes: Any) -> PNDMScheduler:
-    """A PNDM schedule for v-prediction, as Stable Diffusion's but with less noise.
+    """A PNDM schedule for v-prediction like Stable Diffusion's, but with less noise.
 
-    A 16x16 latent has fewer elements to average over than one of 64x64, so the same noise hides more of it. With Stable
-    Diffusion's own betas a picture is decided within so few of 25 steps that PNDM's multistep rule overshoots at
-    guidance 7.5: colours flip, while 60 steps, or a single-step solver, draw them right.
+    A latent of 16x16 has fewer elements to average over than one of 64x64, so the same noise hides more of it. With
+    Stable Diffusion's betas only a few of 25 steps determine the picture, and PNDM's multistep rule overshoots there at
+    guidance 7.5: colours flip. With 60 steps, or with a single-step solver, the colours are right.
     """
     settings: dict[str, Any] = {
         "beta_start": 0.0002,

@@ -1,16 +1,17 @@
-"""How atelier's weights were made: `python -m pruneguard.atelier.recipe STAGE --out FOLDER`, stages in the order below.
+"""The recipe of atelier's weights: `python -m benchmarks.recipe.train --out FOLDER STAGE`, stages in the order below.
 
     pool      render the training pictures
     vae       train the autoencoder
-    oracle    train the classifier that judges pictures, half of its diet through the autoencoder
+    oracle    train the classifier that reads pictures; half of them pass through the autoencoder
     latents   encode the pool
-    denoiser  train UNet and text encoder together; repeatable, `--minutes` bounds a sitting
+    denoiser  train UNet and text encoder together; `--minutes` ends a session, the next one continues
     save      write the diffusers pipeline and the oracle as fp16 safetensors
 
-Every stage draws its randomness from `--seed`. The shipped weights are of seed 1: pool, vae, oracle and latents by the
-defaults; the denoiser in sittings of batch 32, each begun at about 4e-4: 7,800 steps under Stable Diffusion's betas and
-1,400 under atelier's own with a tenth of empty captions, 6,800 with four tenths, and 4,000 with wrong captions besides.
-One sitting by the defaults is the same in kind, not in bits.
+All stages are seeded by `--seed`. The shipped weights have seed 1. Pool, vae, oracle and latents were made with the
+defaults. The denoiser was trained with batch 32 in several sessions, each with an initial learning rate of about 4e-4:
+7,800 steps with Stable Diffusion's betas and 1,400 with atelier's, both with a tenth of empty captions; 6,800 steps
+with four tenths of empty captions; 4,000 steps with wrong captions as well. One session with the defaults gives similar
+weights, not the same bits.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _render_chunk(seed: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.
 
 
 def make_pool(out: Path, size: int, seed: int, chunk: int = 1024) -> None:
-    """Render `size` pictures into out/pool, with labels; captions are drawn from these anew each time one is seen."""
+    """Renders `size` pictures with their labels into out/pool; captions are drawn from the labels during training."""
     seeds = [seed * 1_000_003 + i for i in range(math.ceil(size / chunk))]
     with ProcessPoolExecutor() as executor:
         parts = list(executor.map(_render_chunk, seeds, [chunk] * len(seeds)))
@@ -76,7 +77,7 @@ def _edges(x: Tensor) -> Tensor:
 
 
 def train_vae(out: Path, steps: int, batch: int, lr: float, seed: int) -> None:
-    """MSE + 0.3 L1 + 0.5 L1 of the edges + a slight KL."""
+    """Trains the autoencoder: MSE + 0.3 L1 + 0.5 L1 of the edges + 1e-4 KL."""
     torch.manual_seed(seed)
     rng, images = np.random.default_rng(seed), np.load(out / "pool/images.npy", mmap_mode="r")
     vae = build_vae()
@@ -109,7 +110,7 @@ def _load_vae(out: Path) -> Any:
 
 
 def _degrade(x: Tensor, vae: Any, generator: torch.Generator) -> Tensor:
-    """Half of a batch through the autoencoder with noisy latents, then blur and noise at random strength."""
+    """Passes half of a batch through the autoencoder with noisy latents, then adds blur and noise to all of it."""
     half = len(x) // 2
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         z = vae.encode(x[:half]).latent_dist.mean
@@ -124,7 +125,7 @@ def _degrade(x: Tensor, vae: Any, generator: torch.Generator) -> Tensor:
 
 
 def train_oracle(out: Path, steps: int, batch: int, lr: float, seed: int) -> None:
-    """Cross-entropy over every attribute; dress counts only where there is a mannequin."""
+    """Trains the oracle by cross-entropy on all attributes; dress counts only for pictures with a mannequin."""
     torch.manual_seed(seed)
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     images = np.load(out / "pool/images.npy", mmap_mode="r")
@@ -149,7 +150,7 @@ def train_oracle(out: Path, steps: int, batch: int, lr: float, seed: int) -> Non
 
 
 def encode_pool(out: Path, size: int, batch: int = 128) -> None:
-    """Posterior means of the first `size` pictures, (N, 4, 16, 16), and their standard deviation."""
+    """Writes posterior means (N, 4, 16, 16) of the first `size` pictures, and their standard deviation."""
     images, vae = np.load(out / "pool/images.npy", mmap_mode="r")[:size], _load_vae(out)
     parts = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -160,7 +161,7 @@ def encode_pool(out: Path, size: int, batch: int = 128) -> None:
 
 
 class _Captions:
-    """Token rows (32,) of every caption of every scene, drawn anew each time a picture is seen."""
+    """Token rows (32,) of captions; the caption of a picture is drawn anew for each batch."""
 
     def __init__(self, labels: NDArray[np.int64], seed: int) -> None:
         self.tokenizer, self.labels, self.rng = build_tokenizer(), labels, np.random.default_rng(seed)
@@ -173,7 +174,7 @@ class _Captions:
         return self.cache[caption]
 
     def batch(self, chosen: NDArray[np.int64], dropout: float, wrong: Sequence[float]) -> Tensor:
-        """Caption rows (B, 32): each picture's own, another's with probability `wrong`, or the empty one."""
+        """Caption rows (B, 32): a picture's own, or with probability `wrong` another's; a share `dropout` is empty."""
         rows = []
         for index, probability in zip(chosen, wrong, strict=True):
             if self.rng.random() < probability:
@@ -194,14 +195,14 @@ def train_denoiser(
     miscaptioned: float,
     start: Path | None = None,
 ) -> None:
-    """v-prediction with uniform, stratified t; an exponential average is what gets saved.
+    """Trains UNet and text encoder for v-prediction with uniform, stratified t; the exponential average is saved.
 
-    `dropout` is the share of empty captions. `miscaptioned` is the share of pictures that bear another's caption where
-    there is no noise; it falls with the square of alphas_cumprod. Both are against one thing. Guidance w weighs the
-    difference e_c - e_u, which ought to vanish where a picture shows what its caption says, but a small model leans on
-    its caption even there, and at 7.5 that was what overshot: with 3.75 below t = 400 alone it drew right.
+    `dropout` is the share of empty captions. `miscaptioned` is the share of pictures with another picture's caption at
+    no noise; it falls with the square of alphas_cumprod. Both reduce the same error: guidance multiplies the difference
+    e_c - e_u, which should vanish if the noised picture already shows its caption. A small model follows its caption
+    even then, and guidance 7.5 overshoots; with guidance 3.75 only below t = 400 the pictures were right.
 
-    `start` is a pipeline folder whose weights to begin with, where `out` has no checkpoint yet.
+    `start` is a pipeline folder with the initial weights; it is ignored if `out` has a checkpoint.
     """
     stored = load_file(out / "latents.safetensors")
     latents = stored["latents"] / stored["std"]
@@ -262,7 +263,7 @@ def _checkpoint(out: Path, step: int, model: nn.Module, average: nn.Module, opti
 
 
 def _resume(out: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-    """Load the last checkpoint, if there is one; returns its step."""
+    """Loads the last checkpoint and returns its step, 0 if there is none."""
     path = out / "denoiser.safetensors"
     if not path.exists():
         return 0
@@ -303,7 +304,7 @@ def save_pipeline(out: Path, folder: Path) -> None:
 @click.option("--seed", default=1, show_default=True)
 @click.pass_context
 def recipe(context: click.Context, out: Path, seed: int) -> None:
-    """Make atelier's weights."""
+    """Make atelier's weights: run pool, vae, oracle, latents, denoiser and save, in this order."""
     out.mkdir(parents=True, exist_ok=True)
     context.obj = {"out": out, "seed": seed}
 
@@ -348,10 +349,10 @@ def latents(obj: dict[str, Any], size: int) -> None:
 @click.option("--steps", default=20000, show_default=True)
 @click.option("--batch", default=32, show_default=True)
 @click.option("--lr", default=1e-3, show_default=True)
-@click.option("--minutes", default=math.inf, help="Stop after so many minutes; run again to go on.")
+@click.option("--minutes", default=math.inf, help="End the session after so many minutes; run again to continue.")
 @click.option("--dropout", default=0.4, show_default=True, help="Share of empty captions.")
-@click.option("--miscaptioned", default=0.5, show_default=True, help="Share of wrong captions without noise.")
-@click.option("--start", type=click.Path(path_type=Path), help="A pipeline folder to begin with.")
+@click.option("--miscaptioned", default=0.5, show_default=True, help="Share of wrong captions at no noise.")
+@click.option("--start", type=click.Path(path_type=Path), help="A pipeline folder with the initial weights.")
 @click.pass_obj
 def denoiser(obj: dict[str, Any], /, **options: Any) -> None:
     """Train UNet and text encoder."""
@@ -367,4 +368,4 @@ def save(obj: dict[str, Any], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    recipe()
+    recipe(prog_name="python -m benchmarks.recipe.train")

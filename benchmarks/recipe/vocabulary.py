@@ -1,4 +1,4 @@
-"""Atelier's tokenizer: a CLIPTokenizer with a small byte-pair vocabulary learned from the world's captions."""
+"""Atelier's tokenizer: a CLIPTokenizer with a small byte-pair vocabulary, learnt from the world's captions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _bytes_alphabet() -> list[str]:
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """A CLIPTokenizer in which every word of the world's captions is one token and any other text still has one."""
+    """A CLIPTokenizer with one token for each word of the world's captions; other words get several tokens."""
     words = {word.strip(",") for scene in world.scenes() for t in world.TEMPLATES for word in scene.caption(t).split()}
     words |= set(EXTRA_WORDS) | {","}
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
@@ -34,7 +34,7 @@ def build_tokenizer() -> CLIPTokenizer:
     trainer = trainers.BpeTrainer(
         vocab_size=4000,
         min_frequency=1,
-        special_tokens=[*letters, *(f"{letter}</w>" for letter in letters)],  # in a fixed order: their ids break ties
+        special_tokens=[*letters, *(f"{letter}</w>" for letter in letters)],  # in a fixed order, because ids break ties
         end_of_word_suffix="</w>",
         show_progress=False,
     )

@@ -1,6 +1,6 @@
-"""Bundles: the folders that stages hand on, in which a digest vouches for every file.
+"""Bundles: the folders that stages pass on, with the digest of every file in a manifest.
 
-Reading (`Bundle`) is what the runtime needs. Writing is loaded on first use: it locks folders as POSIX systems do.
+The runtime needs only reading (`Bundle`). Writing is loaded on first use, because it needs POSIX file locks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The files of a folder: which there are, and the digest of each. Only plain files count."""
+"""The files of a folder and their digests. A bundle consists of plain files; links and special files are told apart."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def sha256_file(path: Path | str) -> str:
 
 
 def read_file(path: Path) -> tuple[FileRecord, Identity]:
-    """Digest and size of a regular file, and what the file system says of it. Raises OSError."""
+    """Digest and size of a regular file, and its identity on the file system. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         status = os.fstat(descriptor)
@@ -34,12 +34,12 @@ def read_file(path: Path) -> tuple[FileRecord, Identity]:
 
 
 def identity(status: os.stat_result) -> Identity:
-    """Device, inode, links, size and times: equal values mean that a file was not written in between."""
+    """Device, inode, links, size and times. Equal values mean that the file was not written in between."""
     return (status.st_dev, status.st_ino, status.st_nlink, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def scan(folder: Path) -> tuple[set[str], set[str]]:
-    """The relative paths of plain files, and of links and special files, under `folder`; the manifest is in neither."""
+    """Relative paths of plain files, and of links and special files, under `folder`; the manifest is left out."""
     plain: set[str] = set()
     odd: set[str] = set()
     for root, folders, names in os.walk(folder):

@@ -41,7 +41,7 @@ class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One stage of the way from a dense model to an engine: what went in, what came out, what it measured."""
+    """One stage between a dense model and an engine: its inputs, outputs, settings and measurements."""
 
     name: str
     inputs: dict[str, Any] = {}
@@ -55,8 +55,8 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The measured suppression of one concept by one subject: the model or an engine.
 
-    `digests` (path -> SHA-256) are the files that were measured, `settings` is the digest of the settings that they
-    were measured with: the audit holds for these files and these settings only.
+    `digests` (path -> SHA-256) are the measured files, `settings` is the digest of the settings of the measurement. The
+    audit is valid for these files and settings only.
     """
 
     concept: str
@@ -98,7 +98,7 @@ class EngineRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     measurements: list[Measurement] = []
 
     def settings(self) -> dict[str, Any]:
-        """What decides how the engine computes, besides its files."""
+        """The settings that determine how the engine computes, besides its files."""
         return {
             "target": self.target,
             "backend": self.backend,
@@ -131,7 +131,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     policy: Policy = Policy()
 
     def subjects(self) -> tuple[str, ...]:
-        """What can be audited: the model if there is one, and every engine."""
+        """The subjects of audits: the model, if there is one, and every engine."""
         model = (MODEL,) if any(path.startswith(f"{MODEL}/") for path in self.files) else ()
         return (*model, *self.engines)
 

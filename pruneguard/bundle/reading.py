@@ -1,4 +1,4 @@
-"""Reading a bundle: its manifest, the proof that its files are the listed ones, and the audits that it must have."""
+"""Reading a bundle: its manifest, the verification of its files, and the audits that it must have."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pruneguard.measurement import show_value
 
 @dataclass(frozen=True)
 class Seal:
-    """What the file system said of each verified file while it was hashed.
+    """The identity of each verified file on the file system at the time of hashing.
 
     A program cannot set the change time, so equal values mean that the file was not written since.
     """
@@ -88,7 +88,7 @@ class Bundle:
         return cls(folder, manifest, found, version)
 
     def file(self, relative: str) -> Path:
-        """The path of a file of this bundle. Raises BundleError for a path that leads out, also through a link."""
+        """The path of a file of this bundle. Raises BundleError for a path that leaves the bundle, LineageError for a link."""
         path = self.path
         for part in check_relative(relative, str(self.path)).split("/"):
             path = path / part
