@@ -82,10 +82,10 @@ def run_demo(
     data = build_data(teacher, settings, run / "data", on_progress)
     seed = settings.training.seed
     student = prune_in(run, teacher, data, settings.prune, seed=seed, on_progress=on_progress)
-    plain = replace(settings.training, tracker="none")
+    untracked = replace(settings.training, tracker="none")
     baseline = run_folder(out / "distilled")
     with run_alone(baseline):
-        distilled = train(teacher, student, data, (), plain, baseline, on_progress=_renamed(on_progress, "distil"))
+        distilled = train(teacher, student, data, (), untracked, baseline, on_progress=_renamed(on_progress, "distil"))
     audits["distilled"] = _audit("distilled", replace(teacher, unet=distilled.unet), chosen, settings, on_progress)
 
     bundle, _, (audits["erased"],) = train_bundle(settings, bundle_path, _renamed(on_progress, "distil and suppress"))
