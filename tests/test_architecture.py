@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,26 +17,44 @@ FOLDERS = {"pruneguard": "pruneguard", "export": "pruneguard.export", "runtime":
 HEAVY = ("torch", "diffusers", "transformers", "accelerate", "onnx", "onnxruntime", "datasets", "matplotlib")
 TEXTS = (".py", ".toml", ".md", ".html", ".txt", ".yml", ".yaml", ".sh", "Makefile", "run")
 
-# What each part may import of ours; a part may always import itself. Parts that are not listed (stages, cli) compose
-# the others and may import all but cli.
-ALLOWED = {
+MOST_MODULES = 14
+
+# The parts from the lowest to the highest, and what each may import of ours besides itself. A part may name only parts
+# that stand above it in this table, which are the lower ones.
+BASE = ("errors", "settings", "registry", "measurement")
+ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
-    "manifest": ("errors",),
     "staging": (),
     "versions": (),
-    "bundle": ("errors", "manifest", "staging"),
     "weights": ("errors",),
     "macs": ("errors",),
-    "runtime": ("bundle", "errors"),
-    "pruning": ("errors", "macs"),
-    "models": ("errors", "weights", "pruning", "atelier", "runtime"),
-    "export": ("runtime", "bundle", "models", "errors", "macs", "staging", "versions"),
-    "atelier": ("training", "models"),  # its recipe is a program that trains; the rest imports nothing of ours
-    "concepts": ("errors", "runtime", "atelier"),
-    "erasure": ("errors", "concepts"),
-    "training": ("errors", "erasure", "pruning", "models", "concepts", "runtime", "atelier", "staging"),
-    "evaluation": ("errors", "bundle", "concepts", "runtime", "atelier", "models", "staging"),
+    "settings": ("errors",),
+    "registry": ("errors", "settings"),
+    "measurement": ("errors", "settings"),
+    "bundle": (*BASE, "staging"),
+    "text": BASE,
+    "runtime": (*BASE, "bundle", "text"),
+    "atelier": ("errors",),
+    "pruning": (*BASE, "macs"),
+    "models": (*BASE, "weights", "pruning", "atelier", "runtime"),
+    "concepts": (*BASE, "text"),
+    "diffusion": BASE,
+    "runs": (*BASE, "staging"),
+    "data": (*BASE, "text", "runtime", "models", "diffusion", "runs"),
+    "export": (*BASE, "bundle", "runtime", "models", "macs", "staging", "versions"),
+    "erasure": (*BASE, "text", "runtime", "models", "concepts", "diffusion", "runs", "data"),
+    "training": (
+        *BASE,
+        *("text", "runtime", "pruning", "models", "concepts", "diffusion", "runs", "data", "erasure", "staging"),
+    ),
+    "evaluation": (*BASE, "bundle", "text", "runtime", "models", "concepts", "staging"),
+    "families": (
+        *BASE,
+        *("bundle", "text", "atelier", "models", "concepts", "runs", "data", "erasure", "training", "evaluation"),
+    ),
 }
+ALLOWED["stages"] = tuple(ALLOWED)
+ALLOWED["cli"] = tuple(ALLOWED)
 
 
 def _modules() -> dict[str, Path]:
@@ -56,7 +75,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MOD
 
 
 def _imports(module: str, *, at_import_only: bool = False) -> Iterator[str]:
-    """Absolute names of the modules that a module imports; `at_import_only` leaves out functions and TYPE_CHECKING."""
+    """Absolute names of the modules that a module imports; `at_import_only` skips functions and TYPE_CHECKING."""
     package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
     nodes = _at_import(TREES[module]) if at_import_only else ast.walk(TREES[module])
     for node in nodes:
@@ -67,6 +86,8 @@ def _imports(module: str, *, at_import_only: bool = False) -> Iterator[str]:
             source = ".".join(part for part in (above, node.module) if part)
             names = (f"{source}.{alias.name}" for alias in node.names)
             yield from (name if name in MODULES else source for name in names)
+        elif isinstance(node, ast.keyword) and node.arg == "packages":  # a registry imports these packages on first use
+            yield from ast.literal_eval(node.value)
 
 
 def _at_import(tree: ast.AST) -> Iterator[ast.AST]:
@@ -80,7 +101,7 @@ def _at_import(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _part(module: str) -> str:
-    """`training` of `pruneguard.training.trainer`; empty for the package itself and for what is not ours."""
+    """`training` of `pruneguard.training.trainer`; empty for the package itself and for other packages."""
     names = module.split(".")
     return names[1] if names[0] == "pruneguard" and len(names) > 1 else ""
 
@@ -92,24 +113,95 @@ def _definitions(module: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def test_the_rules_see_the_whole_package() -> None:
-    assert {_part(module) for module in MODULES} >= {*ALLOWED, "cli", "stages"}
+    assert {_part(module) for module in MODULES} == {*ALLOWED, "", "__main__"}
     assert set(_imports("pruneguard.runtime.sampling.sampler")) >= {
         "pruneguard.errors",
         "pruneguard.runtime.sampling.solver",
     }
+    assert "pruneguard.evaluation.detectors" in set(_imports("pruneguard.evaluation.detectors.detector"))
     assert "torch" in set(_imports("pruneguard.runtime.engines.torch_engine"))
     assert "torch" not in set(_imports("pruneguard.runtime.engines.torch_engine", at_import_only=True))
 
 
 def test_a_part_imports_only_what_it_may() -> None:
+    """Imports inside functions and for type checking count as well."""
     wrong = {}
     for module in MODULES:
         part = _part(module)
-        imported = {_part(name) for name in _imports(module)} - {"", part}
-        allowed = set(ALLOWED.get(part, imported - {"cli"} if part not in ("cli", "__main__") else imported))
-        if imported - allowed:
-            wrong[module] = sorted(imported - allowed)
+        allowed = {"", part, *ALLOWED.get(part, ("models", "cli"))}  # the package itself and __main__ pass these on
+        if imported := {_part(name) for name in _imports(module)} - allowed:
+            wrong[module] = sorted(imported)
     assert wrong == {}
+
+
+def test_no_tie_runs_upwards() -> None:
+    places = {part: place for place, part in enumerate(ALLOWED)}
+    upwards = [(part, lower) for part, allowed in ALLOWED.items() for lower in allowed if places[lower] >= places[part]]
+    assert upwards == []
+
+
+def test_models_know_where_ateliers_weights_lie_and_nothing_of_its_world() -> None:
+    names = {name for name in _imports("pruneguard.models") if _part(name) == "atelier"}
+    assert names == {"pruneguard.atelier"}
+
+
+def test_no_folder_has_many_modules() -> None:
+    folders = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
+    assert {folder.relative_to(ROOT).as_posix(): n for folder, n in folders.items() if n > MOST_MODULES} == {}
+
+
+def _programs() -> Iterator[tuple[Path, ast.Module]]:
+    """All installed modules and the benchmarks."""
+    for module, tree in TREES.items():
+        yield MODULES[module], tree
+    for path in sorted((ROOT / "benchmarks").rglob("*.py")):
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _compares_families(node: ast.AST) -> bool:
+    """Whether a node asks which family something is, as in `family == "atelier"` or `match family:`."""
+    if isinstance(node, ast.Match):
+        return "family" in ast.unparse(node.subject)
+    return isinstance(node, ast.Compare) and any(
+        re.search(r"\bfamily\b", ast.unparse(part)) and not isinstance(operator, ast.Is | ast.IsNot)
+        for part, operator in zip([node.left, *node.comparators], [node.ops[0], *node.ops], strict=True)
+    )
+
+
+def test_nothing_asks_which_family_a_model_has() -> None:
+    """A family's own object answers; code outside `families` calls it."""
+    assert _compares_families(ast.parse('settings.family.name == "atelier"', mode="eval").body)
+    assert not _compares_families(ast.parse("families.count == 1", mode="eval").body)
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path, tree in _programs()
+        for node in ast.walk(tree)
+        if _compares_families(node) and isinstance(node, ast.Compare | ast.Match)
+    ]
+    assert found == []
+
+
+def _words(node: ast.AST) -> set[object]:
+    """The constants of a tuple, list or set, or of a dictionary's keys."""
+    entries: list[ast.expr | None] = []
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        entries = [*node.elts]
+    elif isinstance(node, ast.Dict):
+        entries = [*node.keys]
+    return {entry.value for entry in entries if isinstance(entry, ast.Constant)}
+
+
+def test_the_attributes_of_ateliers_world_are_listed_in_atelier_only() -> None:
+    attributes = {"object", "style", "colour"}
+    assert _words(ast.parse('{"colour": 1, "style": 2, "object": 3}', mode="eval").body) >= attributes
+    found = [
+        f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+        for path, tree in _programs()
+        if "atelier" not in path.relative_to(ROOT).parts[:-1]
+        for node in ast.walk(tree)
+        if _words(node) >= attributes
+    ]
+    assert found == []
 
 
 def test_inside_export_and_runtime_imports_of_their_own_modules_are_relative() -> None:
@@ -131,7 +223,7 @@ def test_the_folders_at_the_root_refuse_to_be_imported_by_their_own_name(package
 
 
 def test_what_must_start_fast_imports_nothing_heavy_at_import() -> None:
-    light = ("", "runtime", "bundle", "manifest", "staging", "versions", "errors", "cli", "__main__")
+    light = ("", *BASE, "text", "runtime", "bundle", "staging", "versions", "cli", "__main__")
     heavy = {
         module: found
         for module in MODULES

@@ -37,7 +37,8 @@ def picture(level: int) -> NDArray[np.uint8]:
 
 def solved(features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """The projection that maps each row of `features` to the row of `targets`."""
-    return torch.linalg.lstsq(features.double(), targets.double()).solution.T.float()
+    solution: torch.Tensor = torch.linalg.lstsq(features.double(), targets.double()).solution
+    return solution.T.float()
 
 
 def save_clip(folder: Path, lit: Sequence[str], unlit: Sequence[str]) -> None:

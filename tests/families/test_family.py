@@ -12,7 +12,7 @@ from pruneguard import atelier
 from pruneguard.bundle import Stage, write_bundle
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditSettings
-from pruneguard.families import DEFAULT, FAMILIES, family_of, find_family
+from pruneguard.families import DEFAULT, FAMILIES, Family, family_of, find_family
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def toy() -> Iterator[None]:
     """A family that claims every model whose name begins with "toy/"."""
 
     @FAMILIES.register("toy")
-    def build() -> object:
+    def build() -> Family:
         return replace(find_family(DEFAULT), name="toy", claims=lambda model: model.startswith("toy/"))
 
     yield

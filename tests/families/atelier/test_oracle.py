@@ -40,7 +40,7 @@ class KnownOracle(Oracle):
         super().__init__()
         self.labels = list(labels)
 
-    def read(self, images: NDArray[np.uint8], batch: int = 64) -> NDArray[np.int64]:  # type: ignore[override]
+    def read(self, images: NDArray[np.uint8], batch: int = 64) -> NDArray[np.int64]:
         return self.labels.pop(0)
 
 
