@@ -67,11 +67,11 @@ def median_and_quartiles(samples: list[float]) -> tuple[float, float, float]:
 
 
 def guided_inputs(pipeline: Pipeline) -> dict[str, NDArray[Any]]:
-    """What one UNet call of a guided image gets: noise (2, C, h, w), a timestep, text states (2, L, D)."""
+    """What one UNet call of a guided image gets: noise (2, C, h, w), timesteps (2,), text states (2, L, D)."""
     shape = (2, pipeline.latent_channels, pipeline.latent_size, pipeline.latent_size)
     return {
         "sample": np.random.default_rng(0).standard_normal(shape, np.float32),
-        "timestep": np.asarray(TIMESTEP, np.int64),
+        "timestep": np.full(2, TIMESTEP, np.float32),
         "encoder_hidden_states": pipeline.encode_text(["", PROMPT]).float().cpu().numpy(),
     }
 

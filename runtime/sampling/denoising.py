@@ -142,8 +142,10 @@ class Denoising:
         moved: dict[int, tuple[Array, Any] | EngineError] = {}
         for index, (ticket, row) in enumerate(zip(tickets, rows, strict=True)):
             output = _guided(with_text[index], without.get(index), row.scale)
-            failed = isinstance(output, EngineError)
-            moved[ticket] = output if failed else row.solver.step(row.state, output, row.sample)
+            if isinstance(output, EngineError):
+                moved[ticket] = output
+            else:
+                moved[ticket] = row.solver.step(row.state, output, row.sample)
         return moved
 
     def _predict(self, rows: Sequence[_Running]) -> tuple[list[Output], dict[int, Output]]:

@@ -134,7 +134,11 @@ def test_odd_latents_and_other_token_counts_fail_clearly(exported: Any) -> None:
     engine = OnnxEngine(exported.folder / "unet" / "model.onnx", threads=1)
     states, timestep = np.zeros((1, 32, 16), np.float32), np.ones(1)
     for sample, text in (((1, 4, 9, 9), states), ((1, 4, 8, 8), states[:, :20])):
-        inputs = {"sample": np.zeros(sample, np.float32), "timestep": timestep, "encoder_hidden_states": text}
+        inputs: dict[str, Any] = {
+            "sample": np.zeros(sample, np.float32),
+            "timestep": timestep,
+            "encoder_hidden_states": text,
+        }
         with pytest.raises(EngineError, match=r"unet/model\.onnx failed"):
             engine.run(inputs)
 

@@ -121,7 +121,7 @@ def test_every_number_of_steps_has_the_timesteps_of_diffusers_without_its_slip(s
         reference.set_timesteps(steps)
         ours = list(make_pndm(config, steps).timesteps)
         assert len(set(ours)) == steps and len(ours) == max(1, steps + (steps > 1))
-        assert ours == sorted(ours, reverse=True) and 0 <= ours[-1] and ours[0] < count
+        assert ours == sorted(ours, reverse=True) and ours[-1] >= 0 and ours[0] < count
         if ours != reference.timesteps.tolist():
             assert [*ours, -1] == reference.timesteps.tolist()
             slips.append(steps)
