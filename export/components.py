@@ -120,7 +120,8 @@ def _unet(pipeline: Pipeline) -> Component:
         "unet",
         (
             Port("sample", latents),
-            # One float for each row: rows of one batch may stand at different, also fractional, timesteps.
+            # One float for each row: rows of one batch may stand at different, also fractional, timesteps. The graph
+            # broadcasts a single one over all rows, which is how optimum's pipelines call it.
             Port("timestep", ("batch_size",)),
             Port("encoder_hidden_states", ("batch_size", tokens, width)),
         ),

@@ -14,6 +14,7 @@ from .engines.onnx_engine import OnnxEngine, onnx_components
 from .engines.torch_engine import TorchEngine, sampler_settings, torch_components
 from .guarded import GuardedSampler, Result
 from .guards.guard import ConceptTermsGuard, Guard, GuardRefusal, MinorsGuard, Verdict, run_guards
+from .outcomes import Drawn, Failed, Outcome, Refused
 from .sampling.coding import decode_latents, encode_prompts
 from .sampling.denoising import Denoising, Row
 from .sampling.noise import draw_noise
@@ -30,14 +31,18 @@ __all__ = [
     "Components",
     "ConceptTermsGuard",
     "Denoising",
+    "Drawn",
     "Engine",
     "EngineError",
     "EngineOptions",
+    "Failed",
     "Guard",
     "GuardRefusal",
     "GuardedSampler",
     "MinorsGuard",
     "OnnxEngine",
+    "Outcome",
+    "Refused",
     "Result",
     "Row",
     "SamplerSettings",

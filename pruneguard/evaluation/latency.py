@@ -75,11 +75,11 @@ def _measured(name: str, samples: Sequence[float], unit: Unit, protocol: Protoco
 
 
 def guided_inputs(pipeline: Pipeline) -> dict[str, NDArray[Any]]:
-    """The inputs of one UNet call of a guided image: noise (2, C, h, w), a timestep, text states (2, L, D)."""
+    """The inputs of one UNet call of a guided image: noise (2, C, h, w), timesteps (2,), text states (2, L, D)."""
     shape = (2, pipeline.latent_channels, pipeline.latent_size, pipeline.latent_size)
     return {
         "sample": np.random.default_rng(0).standard_normal(shape, np.float32),
-        "timestep": np.asarray(TIMESTEP, np.int64),
+        "timestep": np.full(2, TIMESTEP, np.float32),
         "encoder_hidden_states": pipeline.encode_text(["", PROMPT]).float().cpu().numpy(),
     }
 

@@ -1,1 +1,1 @@
-"""Rules for texts: mentions of minors, and the disguises that hide words. Imports no heavy library."""
+"""Rules for prompts: mentions of minors, and the disguises that hide words. Imports no heavy library."""

@@ -1,4 +1,4 @@
-"""Texts without their disguises: what a reader, or a model, takes the letters for."""
+"""Normalise obfuscated text: accents, look-alike letters, leetspeak, spacing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _LOOKALIKES = str.maketrans(
     "авеікморстухһԁѕјӏԛԝьпгидлνοιαεκρτυχγωցհոսօյქⲁⲃⲉⲓⲕⲙⲛⲟⲣⲥⲧⲩⲭᎪᎠᎬᎥᎻᎫᏦᏞᎷᏢᎡᏕᎢᏟᏀᏴᏧᏂ",
     "abeikmopctyxhdsjlqwbnridlvoiaekptuxywghnuojdabeikmnopctyxadeihjklmprstcgbdh",
 )
-# Signs that stand for letters; what may be i, l or 1 is compared as l, see `folded`. 6 is read as g and as b.
+# Signs that stand for letters. Signs for i, l or 1 become l, see `folded`. One table reads 6 as g, the other as b.
 _LEET = tuple(str.maketrans("0345789@$€1!|¡+6", f"oeastbgasellllt{six}") for six in "gb")
-# Everyday words that make one of ours where they follow each other.
+# Pairs of everyday words that, joined, spell a term that is searched for.
 _EVERYDAY = {
     *(("min", "or"), ("in", "fancy"), ("lol", "i"), ("lol", "l"), ("lol", "is")),
     *((first, second) for first in ("shot", "shoot") for second in ("a", "as")),
@@ -27,7 +27,10 @@ _LATIN = re.compile(
 
 
 def plain(text: str) -> str:
-    """Lower case Latin where it can be: no accents, look-alikes or invisible characters; emoji by their names."""
+    """The text in lower case, with Latin letters for look-alikes and without accents and invisible characters.
+
+    Emoji become their names; letters of other alphabets that resemble no Latin one stay.
+    """
     return "".join(map(_plain_char, unicodedata.normalize("NFKD", text).casefold()))
 
 
@@ -37,7 +40,7 @@ def words_of(text: str) -> list[str]:
 
 
 def spellings(text: str, longest: int) -> Iterator[str]:
-    """Every word that a plain text may be meant to hold; those written letter by letter up to `longest` letters."""
+    """Every word that a plain text may spell; words written letter by letter have at most `longest` letters."""
     candidates = words = re.findall(r"[a-z]+", text)
     candidates = candidates + [re.sub(r"[^a-z]", "", token) for token in text.split()]
     candidates += [first + second for first, second in pairwise(words) if (first, second) not in _EVERYDAY]
@@ -52,19 +55,19 @@ def spellings(text: str, longest: int) -> Iterator[str]:
 
 
 def wildcards(text: str) -> set[re.Pattern[str]]:
-    """Words with a sign for some letters, as patterns."""
+    """Patterns for the words in which * or # stands for some letters."""
     tokens = {token.strip("*#") for token in re.findall(r"[a-z*#]+", text)}
     hidden = (token for token in tokens if re.search(r"[*#]", token) and len(re.sub(r"[*#]", "", token)) > 1)
     return {re.compile(re.sub(r"[*#]", ".", token)) for token in hidden}
 
 
 def folded(word: str) -> str:
-    """A word in which i and l are one letter: many disguises swap them, and 1, ! and | stand for both."""
+    """The word with every i as l: many disguises swap the two, and 1, ! and | stand for both."""
     return word.replace("i", "l")
 
 
 def single(word: str) -> str:
-    """A word without doubled letters."""
+    """The word with each run of one letter cut to one."""
     return re.sub(r"(.)\1+", r"\1", word)
 
 
@@ -85,7 +88,7 @@ def _plain_char(char: str) -> str:
 
 
 def _spaced_out(text: str, longest: int) -> Iterator[str]:
-    """Words written letter by letter: every part of three letters or more of a run of single letters."""
+    """Words written letter by letter: all parts, of three letters or more, of a run of single letters."""
     for sign, gap in ((r"[a-z0-9]", r"[^a-z0-9]"), (_SIGN, r"[\s.\-_*/,]")):
         for run in re.findall(rf"(?<![a-z0-9])(?:{sign}{gap}{{1,4}}){{2,}}{sign}(?![a-z0-9])", text):
             letters = re.sub(gap, "", run)

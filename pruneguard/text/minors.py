@@ -1,6 +1,7 @@
-"""Whether a text mentions minors: age words and ages below eighteen, read through common disguises.
+"""Detects mentions of minors in a text: age words and ages below eighteen, also in common disguises.
 
-The lists are in English and prefer refusing: "a minor key", "a baby blue wall" and "a 12-year-old whisky" are refused.
+The lists are English. In doubt a text counts as a mention: "a minor key", "a baby blue wall" and "a 12-year-old
+whisky" do.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _FORMS = (
     "puberty", "schoolage", "schoolaged", "schoolchildren", "stepchildren", "teenage", "teenaged", "underage",
     "underaged",
 )
-# Short or composed ones, that count as whole plain words only: they are parts of too many others.
+# Matched as whole words only; as substrings they occur in innocent words.
 _PHRASES = (
     "lad", "laddie", "lass", "lassie", "lasses", "son", "schooler", "school pupil", "school uniform", "school aged?",
     "(?:high|middle|junior|elementary|primary|secondary|grade|nursery) ?school", "junior high", "kindergarten",
@@ -54,7 +55,7 @@ _JOINED = tuple(
 )
 _TERMS = frozenset(_NOUNS + _FORMS + _JOINED + tuple(noun + "s" for noun in _NOUNS))
 _LONGEST = max(map(len, _TERMS))
-_LOLL = frozenset(("loll", "lolls"))  # the only English words that are a term with i and l confused
+_LOLL = frozenset(("loll", "lolls"))  # the only English words that become a term when i and l are confused
 _FOLDED = frozenset(map(folded, _TERMS))
 _SINGLE = frozenset(folded(term) for term in _TERMS if len(term) > 3 and single(term) == term)
 _PHRASE = re.compile(rf"\b(?:{'|'.join(_PHRASES)})s?\b")
@@ -69,7 +70,7 @@ _ROMAN_AGE = rf"(?P<age>{_NUMBER}|\b{_WORD}|\b(?:{'|'.join(_ROMAN[:0:-1])})(?![a
 _MORE = rf"(?:{_GAP}and{_GAP}an?{_GAP}(?:half|quarter)|\s*(?:to|or|and|until|-|~)\s*(?:{_NUMBER}|{_WORD}))?"
 _NTH = rf"(?:{_BEFORE}\b(?:{'|'.join(_ORDINALS)}))"
 _TEENS = r"(?:1[3-8]|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen)"
-_QUANTITY = (  # what makes a number no age
+_QUANTITY = (  # a unit or noun after a number shows that the number is no age
     r"(?!\d)(?!\s*(?:%|°|[x×:/]\s*\d|percent|degrees?|dollars?|euros?|cents?|pounds?|stars?|times|pieces|people|persons"
     r"|seconds?|minutes?|mins?|hours?|days?|weeks?|months?|pixels?|px|mm|cm|m|km|in(?!\s+\w)|inch(?:es)?|feet|ft|kg|g|mb|k|d)\b)"
 )
@@ -79,7 +80,7 @@ _PERSON = rf"(?:{_ONE}s?|women|men|ladies|people|boy|girl|baby|child|infant)"
 _HEDGE = r"(?:(?:only|just|about|around|barely|nearly|almost|maybe|perhaps|probably|still|already|now)\s+)*"
 _BE = rf"(?:(?:\s+(?:who|that))?(?:\s*['’](?:s|re|m)|\s+(?:is|are|am|was|were|looks|seems)(?:\s+like)?)\s+{_HEDGE})"
 _IS = rf"(?:\s*[,(\[:;-]\s*{_HEDGE}|\s+of\s+{_HEDGE}|{_BE})"
-# After a person's bare number: the end of a phrase, or what goes on about the person rather than counts or measures.
+# What follows a person's bare age: the end of the phrase, or more about the person, but no counted thing or unit.
 _ENDS = r"(?![.,]?\w|\s+\w|\s*[:/%°×])"
 _GOES_ON = (
     r"(?=\s+(?:and|in|with|at|on|by|but|who|or|as|while|from|today|old|wearing|dressed|nude|naked|bare|topless|standing"
@@ -91,7 +92,7 @@ _COUNTED = "".join(
     rf"(?<!\b{word} )" for word in ("in", "for", "after", "over", "every", "last", "past", "next", "first", "than")
 )
 _PAST = r"(?:later|ago|after|before|of|into|since|together|apart|prior|earlier)"
-# A match whose age is below eighteen counts, and so does one that names no age.
+# A match counts if its age is below eighteen, or if it has no group `age`.
 _AGES = tuple(
     re.compile(pattern)
     for pattern in (
@@ -112,8 +113,8 @@ _AGES = tuple(
         rf"\b{_ONE}(?:{_BE}|\s+of\s+{_HEDGE})(?!one\b){_AGE}{_GOES_ON}",
         rf"\b{_ONE}{_IS}(?P<age>1[0-7]){_GOES_ON}",
         rf"\b{_MANY}{_BE}(?P<age>{_NUMBER}){_FREE}",
-        rf"\b{_ONE}\s+(?P<age>1[0-7]){_FREE}",  # but "Iron Man 3"
-        rf"\b(?:is|looks)(?:\s+like)?\s+{_HEDGE}(?P<age>1[0-7]){_FREE}",  # whoever it is, by name
+        rf"\b{_ONE}\s+(?P<age>1[0-7]){_FREE}",  # but not "Iron Man 3"
+        rf"\b(?:is|looks)(?:\s+like)?\s+{_HEDGE}(?P<age>1[0-7]){_FREE}",  # the subject may be any name
         rf"(?<![\d.,:])(?P<age>{_TEENS})\s+(?:woman|lady|female|gal|actress|guy)\b",
         rf"\b(?:barely|not\s+even|hardly)\s+{_TEENS}\b{_QUANTITY}",
         rf"{_COUNTED}{_AGE}{_JOIN}yrs?{_GOES_ON}",
@@ -129,7 +130,7 @@ _AGES = tuple(
 
 
 def mentions_minors(text: str) -> bool:
-    """True if `text` names minors by an age word or an age below eighteen."""
+    """True if `text` has an age word of minors or an age below eighteen."""
     shown = plain(text)
     return (
         any(map(_is_term, spellings(shown, _LONGEST)))
@@ -144,7 +145,7 @@ def _is_term(word: str) -> bool:
 
 
 def _ages(shown: str) -> Iterator[int]:
-    """The ages that a plain text states, and 0 where it names none but those of minors."""
+    """The ages that a plain text states; 0 stands for a phrase that states no age but describes a minor."""
     for pattern in _AGES:
         for match in pattern.finditer(shown):
             written = match.groupdict().get("age")
@@ -156,6 +157,6 @@ def _age(written: str) -> int:
         if written in names:
             return names.index(written)
     whole = re.sub(r"[.,]\d{1,2}$", "", written)
-    # Python refuses to read absurdly long numbers; none of them is an age below eighteen.
+    # Python refuses to convert numbers of thousands of digits; no such number is an age below eighteen.
     digits = re.sub(r"[ ,.]", "", whole).lstrip("0")
     return int(digits or "0") if len(digits) < 6 else 10**6

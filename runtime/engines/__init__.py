@@ -1,1 +1,1 @@
-"""Engines: the components of a model, ready to run."""
+"""Engines: the components of a model, ready to run, and the backends that load them."""

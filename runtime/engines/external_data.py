@@ -1,8 +1,8 @@
-"""Which files an ONNX model draws its weights from, read without the onnx package.
+"""Finds the files from which an ONNX model reads its weights, without the onnx package.
 
-A walk over the protobuf wire format that visits every tensor of a model (initialisers, attributes, subgraphs,
-functions) and skips over the weights themselves. ONNX Runtime reads through a hard link that a model names; so
-locations are checked before it sees the file.
+The search walks the protobuf wire format, visits every tensor of a model (initialisers, attributes, subgraphs,
+functions) and skips the weights themselves. ONNX Runtime follows a hard link that a model names, so the locations are
+checked before it opens the file.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ def external_locations(model: Path) -> set[str]:
 
 
 def check_external_data(model: Path, listed: frozenset[str] | None = None) -> None:
-    """Checks that `model` and its external data are plain files in one folder, and in `listed` names of that folder.
+    """Checks that `model` and its external data are plain files in one folder.
 
-    Raises BundleError naming the model and the location.
+    `listed` has the names, relative to that folder, that a manifest lists; None skips this check. Raises BundleError,
+    which names the model and the location.
     """
     for location in ["", *sorted(external_locations(model))]:
         inside = PurePosixPath(location)

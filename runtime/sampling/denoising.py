@@ -142,8 +142,10 @@ class Denoising:
         moved: dict[int, tuple[Array, Any] | EngineError] = {}
         for index, (ticket, row) in enumerate(zip(tickets, rows, strict=True)):
             output = _guided(with_text[index], without.get(index), row.scale)
-            failed = isinstance(output, EngineError)
-            moved[ticket] = output if failed else row.solver.step(row.state, output, row.sample)
+            if isinstance(output, EngineError):
+                moved[ticket] = output
+            else:
+                moved[ticket] = row.solver.step(row.state, output, row.sample)
         return moved
 
     def _predict(self, rows: Sequence[_Running]) -> tuple[list[Output], dict[int, Output]]:
@@ -152,14 +154,14 @@ class Denoising:
         timesteps = [row.solver.timesteps[row.call] for row in rows]
         states = [row.cond for row in rows]
         guided = [index for index, row in enumerate(rows) if row.uncond is not None]
-        unguided = [row.uncond for row in rows if row.uncond is not None]
+        unconditional = [row.uncond for row in rows if row.uncond is not None]
         half = [samples[index] for index in guided], [timesteps[index] for index in guided]
         if self._cfg == "batched" or not guided:
-            outputs = self._call(half[0] + samples, half[1] + timesteps, unguided + states)
+            outputs = self._call(half[0] + samples, half[1] + timesteps, unconditional + states)
             without, with_text = outputs[: len(guided)], outputs[len(guided) :]
         else:
             # The first output is copied: an engine may write the second one into the same buffer.
-            without = self._call(*half, unguided).copy()
+            without = self._call(*half, unconditional).copy()
             with_text = self._call(samples, timesteps, states)
         return finite_rows("the UNet", with_text), dict(zip(guided, finite_rows("the UNet", without), strict=True))
 

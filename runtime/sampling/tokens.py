@@ -23,7 +23,7 @@ _CLIP_PIECES = (
 
 
 class Tokens(NamedTuple):
-    """Token ids (B, L) int64, and for each prompt how many of its tokens did not fit."""
+    """Token ids (B, L) int64, and for each prompt the number of its tokens that did not fit."""
 
     ids: NDArray[np.int64]
     truncated: tuple[int, ...]
@@ -36,9 +36,9 @@ class Tokenizer(Protocol):
 
 
 def text_length(model_max_length: float | None, positions: int) -> int:
-    """Tokens that a prompt is padded or cut to: the tokenizer's own length, where the text encoder has room for it.
+    """The number of tokens to which prompts are padded or cut: the tokenizer's length, if the text encoder has room.
 
-    Training, export and every engine ask here: a model must be served prompts of the length that it learnt from.
+    Training, export and every engine use this function, so that a model is served prompts of its training's length.
     """
     # transformers writes 1e30 for a tokenizer without a length of its own.
     return int(positions if model_max_length is None else min(model_max_length, positions))
@@ -46,9 +46,9 @@ def text_length(model_max_length: float | None, positions: int) -> int:
 
 @dataclass(frozen=True)
 class ClipTokenizer:
-    """CLIP's byte-pair encoding; a row is start, text, end, then the pad token, which SD 1.x and 2.x chose differently.
+    """CLIP's byte-pair encoding. A row is start, text, end, then pad tokens, which differ between SD 1.x and 2.x.
 
-    The encoder never changes after loading, so that threads may share it.
+    The encoder does not change after loading, so threads may share it.
     """
 
     backend: tokenizers.Tokenizer
@@ -91,7 +91,7 @@ def _load_backend(folder: Path, special: dict[str, str]) -> tokenizers.Tokenizer
 
 
 def _build_clip(folder: Path, special: dict[str, str]) -> tokenizers.Tokenizer:
-    """CLIP's tokenizer from its vocabulary and merges, in the way of transformers' CLIPTokenizer."""
+    """CLIP's tokenizer from its vocabulary and merges, built as transformers' CLIPTokenizer builds it."""
     from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
     start, end, unknown = special["bos_token"], special["eos_token"], special["unk_token"]

@@ -130,11 +130,46 @@ def test_unet_takes_any_batch_and_multiples_of_8(exported: Any, batch: int, size
     np.testing.assert_allclose(engine.run(inputs)["out_sample"], expected.numpy(), atol=1e-5)
 
 
+def test_one_timestep_serves_all_rows_as_optimums_pipelines_give_it(exported: Any) -> None:
+    engine = OnnxEngine(exported.folder / "unet" / "model.onnx", threads=1)
+    random = np.random.default_rng(0)
+    inputs = {
+        "sample": random.standard_normal((3, 4, 8, 8), dtype=np.float32),
+        "encoder_hidden_states": random.standard_normal((3, 32, 16), dtype=np.float32),
+    }
+    one, each = (engine.run({**inputs, "timestep": np.full(count, 501)})["out_sample"] for count in (1, 3))
+    np.testing.assert_array_equal(one, each)
+
+
+def test_rows_of_one_batch_may_stand_at_different_and_fractional_timesteps(exported: Any) -> None:
+    generator = torch.Generator().manual_seed(2)
+    sample, states = torch.randn(3, 4, 8, 8, generator=generator), torch.randn(3, 32, 16, generator=generator)
+    timesteps = torch.tensor([981.0, 20.5, 1.0])
+    with torch.no_grad():
+        rows = [exported.pipeline.unet(sample[n : n + 1], timesteps[n], states[n : n + 1]).sample for n in range(3)]
+    inputs = {"sample": sample.numpy(), "timestep": timesteps.numpy(), "encoder_hidden_states": states.numpy()}
+    found = OnnxEngine(exported.folder / "unet" / "model.onnx", threads=1).run(inputs)["out_sample"]
+    np.testing.assert_allclose(found, torch.cat(rows).numpy(), atol=1e-5)
+    assert (
+        np.abs(
+            found[1]
+            - OnnxEngine(exported.folder / "unet" / "model.onnx").run(
+                {**inputs, "timestep": np.asarray([981.0, 20.0, 1.0])}
+            )["out_sample"][1]
+        ).max()
+        > 1e-6
+    )
+
+
 def test_odd_latents_and_other_token_counts_fail_clearly(exported: Any) -> None:
     engine = OnnxEngine(exported.folder / "unet" / "model.onnx", threads=1)
     states, timestep = np.zeros((1, 32, 16), np.float32), np.ones(1)
     for sample, text in (((1, 4, 9, 9), states), ((1, 4, 8, 8), states[:, :20])):
-        inputs = {"sample": np.zeros(sample, np.float32), "timestep": timestep, "encoder_hidden_states": text}
+        inputs: dict[str, Any] = {
+            "sample": np.zeros(sample, np.float32),
+            "timestep": timestep,
+            "encoder_hidden_states": text,
+        }
         with pytest.raises(EngineError, match=r"unet/model\.onnx failed"):
             engine.run(inputs)
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from pruneguard.bundle import Bundle
 from pruneguard.errors import BundleError, ConfigError
@@ -113,6 +114,44 @@ def test_unknown_providers_and_threads_are_named(unet: Path) -> None:
         OnnxEngine(unet, providers=["NoSuchProvider"])
     with pytest.raises(ConfigError, match="threads must be"):
         onnx_components(unet.parent, threads=0)
+
+
+def test_a_provider_that_cannot_run_here_is_named(tiny_bundle: Path) -> None:
+    with pytest.raises(ConfigError, match=r"provider must be cpu or cuda, not 'tpu'"):
+        onnx_components(tiny_bundle, provider="tpu")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(ConfigError, match=r"has no CUDAExecutionProvider; install pruneguard\[gpu\]"):
+            onnx_components(tiny_bundle, provider="cuda")
+
+
+@pytest.mark.parametrize("how", ["scalar", "whole number"])
+def test_a_unet_with_one_timestep_a_call_is_refused_with_the_command_that_makes_it_again(
+    tiny_bundle: Path, how: str
+) -> None:
+    path = tiny_bundle / "onnx/unet/model.onnx"
+    model = onnx.load(str(path))
+    timestep = model.graph.input[1].type.tensor_type
+    if how == "scalar":
+        timestep.shape.ClearField("dim")
+        axes = next(tensor for tensor in model.graph.initializer if tensor.name == "all")
+        axes.CopyFrom(numpy_helper.from_array(np.array([0, 1, 2]), "all"))
+    else:
+        timestep.elem_type = onnx.TensorProto.INT64
+        cast = helper.make_node("Cast", ["timestep"], ["t"], to=onnx.TensorProto.FLOAT)
+        model.graph.node.insert(0, cast)
+        next(node for node in model.graph.node if node.op_type == "Mul").input[0] = "t"
+    path.write_bytes(model.SerializeToString())
+    command = f"`pruneguard export --onnx --bundle {tiny_bundle}`"
+    with pytest.raises(BundleError, match=f"one timestep a call, .* again with {command}"):
+        onnx_components(tiny_bundle)
+
+
+def test_loading_leaves_the_logger_of_the_embedding_program_alone(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("set_default_logger_severity", "set_default_logger_verbosity"):
+        monkeypatch.setattr(onnxruntime, name, lambda level: pytest.fail("the default logger is the program's own"))
+    draw(onnx_components(tiny_bundle), ["red"], [1], steps=1)
 
 
 def test_external_data_is_found_and_loaded(split_unet: Path, unet: Path) -> None:

@@ -2,55 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pruneguard.errors import Cancelled, RequestError
-from pruneguard.runtime import Components, EngineError, Tokens, denoise, draw, draw_latents, draw_noise
+from pruneguard.runtime import Components, EngineError, denoise, draw, draw_latents, draw_noise
 from pruneguard.runtime.sampling.solvers.pndm import make_pndm
-
-
-class Function:
-    """An engine that counts its calls and writes every output into one buffer, as an engine may."""
-
-    def __init__(self, function: Callable[..., Any], output: str) -> None:
-        self.function, self.output, self.calls, self.rows = function, output, 0, 0
-        self._buffers: dict[Any, Any] = {}
-
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        result = np.asarray(self.function(**inputs), dtype=np.float32)
-        self.calls += 1
-        self.rows += len(result)
-        buffer = self._buffers.setdefault(result.shape, np.empty_like(result))
-        buffer[...] = result
-        return {self.output: buffer}
-
-    def describe(self) -> dict[str, Any]:
-        return {}
-
-
-def letters(prompts: Any) -> Tokens:
-    ids = np.zeros((len(prompts), 16), dtype=np.int64)
-    for row, prompt in zip(ids, prompts, strict=True):
-        row[: min(16, len(prompt))] = [ord(letter) for letter in prompt[:16]]
-    return Tokens(ids, tuple(max(0, len(prompt) - 16) for prompt in prompts))
-
-
-def predict(sample: Any, timestep: Any, encoder_hidden_states: Any) -> Any:
-    assert timestep.shape == (len(sample),) and timestep.dtype == np.float32
-    text = encoder_hidden_states.mean(axis=(1, 2)).reshape(-1, 1, 1, 1)
-    return np.tanh(0.5 * sample + 0.01 * text + timestep.reshape(-1, 1, 1, 1) / 1000)
-
-
-def encode(input_ids: Any) -> Any:
-    return np.repeat(input_ids[..., None], 8, axis=2)
-
-
-def decode(latent_sample: Any) -> Any:
-    return np.tanh(latent_sample[:, :3]).repeat(2, axis=2).repeat(2, axis=3)
+from tests.runtime.engines import Function, decode, encode, letters, predict
 
 
 @pytest.fixture
@@ -211,3 +171,34 @@ def test_a_request_is_checked_before_any_engine_runs(
 
 def test_size_is_height_by_width(parts: Components) -> None:
     assert draw(parts, ["red"], [1], steps=2, height=16, width=48).shape == (1, 16, 48, 3)
+
+
+def test_rows_of_guidance_one_skip_their_unconditional_half_alone(parts: Components) -> None:
+    assert isinstance(parts.unet, Function)
+    draw_latents(parts, ["red", "blue"], [1, 2], steps=25, guidance_scale=[1.0, 7.5])
+    assert (parts.unet.calls, parts.unet.rows) == (26, 26 * 3)
+
+
+@pytest.mark.parametrize(
+    ("component", "shape", "message"),
+    [
+        ("text_encoder", (1, 16), r"the text encoder gave shape \(1, 16\) where \(1, 16, None\) is due"),
+        ("text_encoder", (2, 16, 8), "the text encoder gave shape"),
+        ("unet", (2, 4, 8, 4), r"the UNet gave shape \(2, 4, 8, 4\) where \(2, 4, 8, 8\) is due; export it again"),
+        ("vae_decoder", (1, 4, 16, 16), "the VAE decoder gave shape"),
+        ("vae_decoder", (1, 3, 8, 8), r"the VAE decoder gave shape \(1, 3, 8, 8\) where \(1, 3, 16, 16\) is due"),
+    ],
+)
+def test_an_output_of_the_wrong_shape_is_refused(
+    parts: Components, component: str, shape: tuple[int, ...], message: str
+) -> None:
+    getattr(parts, component).function = lambda **inputs: np.zeros(shape, np.float32)
+    with pytest.raises(EngineError, match=message):
+        draw(parts, ["red"], [1], steps=3)
+
+
+def test_numbers_beyond_all_bounds_are_wrong_requests(parts: Components) -> None:
+    huge: dict[str, Any] = {"guidance_scale": 10**400, "steps": 10**5000, "seeds": [10**5000]}
+    for name, value in huge.items():
+        with pytest.raises(RequestError, match=f"{name.removesuffix('s')}.* must be a .*number from"):
+            draw_latents(parts, **{"prompts": ["red"], "seeds": [1], name: value})

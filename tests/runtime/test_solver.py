@@ -119,13 +119,16 @@ def test_a_registered_solver_is_chosen_by_its_scheduler_and_draws(tiny_pipeline:
     components = torch_components(tiny_pipeline, sampler=sampler_settings(_with_euler(tiny_pipeline)))
     found = draw_latents(components, ["a cup"], [3], steps=3, guidance_scale=1.0)
 
-    sample, states = (
-        3 * draw_noise([3], (4, 16, 16)),
-        components.text_encoder.run({"input_ids": components.tokenizer(["a cup"]).ids})["last_hidden_state"],
-    )
+    ids = components.tokenizer(["a cup"]).ids
+    states = components.text_encoder.run({"input_ids": ids})["last_hidden_state"]
+    sample = 3 * draw_noise([3], (4, 16, 16))
     for sigma in (3.0, 2.0, 1.0):
-        inputs = {"sample": sample / np.float32((sigma**2 + 1) ** 0.5), "timestep": np.float32([100 * sigma])}
-        sample = sample - components.unet.run({**inputs, "encoder_hidden_states": states})["out_sample"]
+        inputs = {
+            "sample": sample / np.float32((sigma**2 + 1) ** 0.5),
+            "timestep": np.asarray([100 * sigma], np.float32),
+            "encoder_hidden_states": states,
+        }
+        sample = sample - components.unet.run(inputs)["out_sample"]
     np.testing.assert_allclose(found, sample, rtol=1e-5, atol=1e-5)
 
 

@@ -140,7 +140,6 @@ class Pndm:
         return self.final_alpha if timestep < 0 else np.float32(self.alphas_cumprod[timestep])
 
 
-@SOLVERS.register("pndm", settings=PndmConfig)
 def make_pndm(scheduler: Mapping[str, Any], steps: int) -> Pndm:
     """PNDM for `steps` (1 to 100) sampling steps.
 
@@ -171,6 +170,9 @@ def make_pndm(scheduler: Mapping[str, Any], steps: int) -> Pndm:
         final_alpha=np.float32(1.0) if settings.set_alpha_to_one else np.float32(alphas[0]),
         prediction_type=settings.prediction_type,
     )
+
+
+SOLVERS.register("pndm", settings=PndmConfig)(make_pndm)
 
 
 def pndm_step(solver: Pndm, state: PndmState, output: Array, sample: Array) -> tuple[Array, PndmState]:
