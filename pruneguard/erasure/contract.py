@@ -1,26 +1,27 @@
-"""The eraser contract and its registry.
+"""The contract of an erasure, and the registry of erasers.
 
-A gradient eraser is a function that gives the upper level's loss for a batch of concept latents. It says nothing of
-where the batch came from (`sources`), which weights may change (`parameters`) or when it runs (the training schedule).
+An eraser is a registered method; an erasure is what it builds for one set of concepts. An erasure either gives a loss
+whose gradient a schedule follows, or edits the weights itself. It does not know when its steps run: that is the
+schedule's business.
 Shapes: B rows, C latent channels, h x w latent size, L text tokens, D text width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from pruneguard.errors import ConfigError
+from pruneguard.registry import Registry
+
+if TYPE_CHECKING:
+    from pruneguard.erasure.task import ErasureTask
 
 Denoiser = Callable[..., Any]
 """A UNet as diffusers calls it: `unet(x, t, encoder_hidden_states=..., return_dict=False) -> (Tensor,)`."""
-
-UpperLoss = Callable[[Denoiser, Denoiser, "ConceptBatch", Any], Tensor]
-"""`upper_loss(student, teacher, batch, settings) -> scalar`; gradients flow to the student only."""
 
 
 @dataclass(frozen=True)
@@ -51,46 +52,63 @@ class ConceptBatch:
 
 
 @dataclass(frozen=True)
-class Eraser:
-    """A registered eraser: its name, the dataclass of its own settings, and its loss."""
+class UpperStep:
+    """One part of one upper step: a step is divided among processes and, with accumulation, into several parts."""
 
-    name: str
-    settings: type[Any]
-    upper_loss: UpperLoss
+    number: int
+    """Upper steps that were done before this one."""
+    part: int = 0
+    """Which of the `parts` equal shares of a batch belongs to this call."""
+    parts: int = 1
+    device: torch.device | None = None
+    """Where the models lie; None keeps tensors where they are."""
 
-    def build_settings(self, options: Mapping[str, Any]) -> Any:
-        """The eraser's settings from options; ConfigError for an option it does not have."""
-        known = {entry.name for entry in fields(self.settings)}
-        if unknown := sorted(set(options) - known):
-            allowed = ", ".join(sorted(known)) or "none"
-            raise ConfigError(f"eraser {self.name!r} has no option {unknown[0]!r}; its options are: {allowed}")
-        return self.settings(**options)
-
-
-_ERASERS: dict[str, Eraser] = {}
+    def share(self, batch: ConceptBatch) -> ConceptBatch:
+        """The rows of a whole batch that belong to this part, on `device`."""
+        rows = len(batch.noisy) // self.parts
+        return batch.rows(self.part * rows, (self.part + 1) * rows, self.device)
 
 
-def eraser(name: str, *, settings: type[Any]) -> Callable[[UpperLoss], UpperLoss]:
-    """Registers a function as the gradient eraser of that name, with `settings` the type of its options."""
+class Erasure(Protocol):
+    """The suppression of one set of concepts in one run. It is built once and lives as long as the run."""
 
-    def register(upper_loss: UpperLoss) -> UpperLoss:
-        if name in _ERASERS:
-            raise ValueError(f"an eraser named {name!r} is registered already")
-        _ERASERS[name] = Eraser(name, settings, upper_loss)
-        return upper_loss
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """What the upper level may change, by name: `unet.<name>` or `text_encoder.<name>`."""
+        ...
 
-    return register
+    def upper(self, unet: nn.Module, step: UpperStep) -> Tensor | None:
+        """A scalar loss of one part of an upper step, or None after an edit of the weights in place.
+
+        The loss is a mean over the part's rows; the caller averages over parts and takes the gradient. An edit is one
+        whole step: it is called for one part only, on every process, and must depend on the step's number alone.
+        """
+        ...
+
+    def constrain(self, gradients: dict[str, Tensor]) -> None:
+        """Changes the upper gradient in place, such as by masks, before a schedule sees it; by parameter name."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """State that lives across steps, such as masks. A checkpoint holds it."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restores what `state_dict` gave."""
+        ...
 
 
-def list_erasers() -> tuple[str, ...]:
-    """Names of all erasers."""
-    return tuple(sorted(_ERASERS))
+class Eraser(Protocol):
+    """What is registered: a class, or another callable, that builds an erasure from a task and the eraser's settings.
+
+    `edits` tells before anything is built whether `upper` edits the weights and gives no loss. A class declares it as
+    `edits: ClassVar[bool]`.
+    """
+
+    @property
+    def edits(self) -> bool: ...
+
+    def __call__(self, task: ErasureTask, settings: Any, /) -> Erasure: ...
 
 
-def find_eraser(name: str) -> Eraser:
-    """The eraser of that name; ConfigError with close matches for one that is not there."""
-    if name not in _ERASERS:
-        close = get_close_matches(name, _ERASERS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ConfigError(f"no eraser {name!r}: {hint}choose from {', '.join(list_erasers())}")
-    return _ERASERS[name]
+ERASERS: Registry[Eraser] = Registry("eraser", packages=("pruneguard.erasure.methods",))

@@ -38,7 +38,7 @@ def build_pool(
     """The concept's pool for the settings' source; `folder` keeps its latents under a digest of all they depend on."""
     made_from = {
         "concept": asdict(concept),
-        "settings": {key: value for key, value in asdict(settings).items() if key in _DRAWN_BY},
+        "settings": settings.drawn_by(),
         "kind": (settings.source.kind, settings.source.others),
         "seed": seed,
         "scheduler": dict(pipeline.scheduler.config),
@@ -67,7 +67,6 @@ def build_pool(
 
 Item = TypeVar("Item")
 _FILE = "latents.safetensors"
-_DRAWN_BY = ("images", "steps", "guidance_scale", "partial_steps", "partial_guidance_scale", "partial_states")
 
 
 def spread(prompts: int, images: int) -> list[int]:

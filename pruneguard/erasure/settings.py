@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from pruneguard.concepts.concept import PARAMETER_SETS
-from pruneguard.erasure.contract import find_eraser
+from pruneguard.erasure.contract import ERASERS
 from pruneguard.erasure.sources import SourceSettings
 from pruneguard.errors import ConfigError
 from pruneguard.runtime.sampling.pndm import MAX_STEPS
 from pruneguard.runtime.sampling.request import MAX_GUIDANCE
+from pruneguard.settings import Choice
 
 Upper = Literal["auto", "x", "x-strict", "u", "all"]
 _TIMESTEPS = 1000
@@ -23,28 +23,32 @@ def _require(holds: bool, where: str, message: str) -> None:
         raise ConfigError(f"{where}: {message}")
 
 
+def _drawn_by(default: Any) -> Any:
+    """A field that decides what the teacher draws: cached latents are kept under a digest of all of these."""
+    return field(default=default, metadata={"drawn_by": True})
+
+
 @dataclass(frozen=True, kw_only=True)
 class ErasureSettings:
     """The upper level: which eraser, on which weights, on which x_t, and how the teacher draws the concept."""
 
-    eraser: str = "esd"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """The eraser's own options, such as `eta`."""
+    eraser: Choice = Choice("esd")
+    """The eraser and its own options, such as `eta`."""
     parameters: Upper = "auto"
     """`auto` takes each concept's own set."""
     source: SourceSettings = field(default_factory=SourceSettings)
     batch_size: int = 16
-    images: int = 128
+    images: int = _drawn_by(128)
     """Latents that the teacher draws of each concept, once."""
-    steps: int = 25
-    guidance_scale: float = 7.5
-    partial_steps: int = 50
-    partial_guidance_scale: float = 3.0
-    partial_states: int = 4
+    steps: int = _drawn_by(25)
+    guidance_scale: float = _drawn_by(7.5)
+    partial_steps: int = _drawn_by(50)
+    partial_guidance_scale: float = _drawn_by(3.0)
+    partial_states: int = _drawn_by(4)
     """States kept of each partial trajectory."""
 
     def __post_init__(self) -> None:
-        find_eraser(self.eraser).build_settings(self.options)
+        ERASERS.settings(self.eraser)
         sets = ("auto", *PARAMETER_SETS)
         _require(
             self.parameters in sets, "erasure", f"`parameters` is {self.parameters!r}; choose from {', '.join(sets)}"
@@ -65,3 +69,7 @@ class ErasureSettings:
                 "erasure",
                 f"`{name}` is {scale}; it must lie between 0 and {MAX_GUIDANCE:g}",
             )
+
+    def drawn_by(self) -> dict[str, Any]:
+        """The settings that decide what the teacher draws, by name."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.metadata.get("drawn_by")}

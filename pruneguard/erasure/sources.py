@@ -112,7 +112,7 @@ def draw_timesteps(settings: TimestepSettings, count: int, total: int, generator
 
 def draw_concept_batch(
     pools: Sequence[ConceptPool],
-    others: Rows,
+    others: Rows | None,
     settings: SourceSettings,
     *,
     count: int,
@@ -132,6 +132,8 @@ def draw_concept_batch(
         if settings.kind == "mixed" and coin[i] < settings.share:
             if pool.anchor_latents is not None:
                 latent = pool.anchor_latents[row]
+            elif others is None:
+                raise ConfigError("source 'mixed' needs pictures of the data set, and none were given")
             else:  # the picture has nothing to do with the prompt, so any prompt will do
                 latent = others.latents([int(other_place[i] * len(others))])[0]
                 prompt = int(place[i] * len(pool.text))

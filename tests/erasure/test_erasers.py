@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,11 +10,15 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from pruneguard.erasure import ConceptBatch, eraser, find_eraser, list_erasers
+from pruneguard.concepts import Concept
+from pruneguard.diffusion.process import Diffusion
+from pruneguard.erasure import ERASERS, ConceptBatch, ErasureSettings, ErasureTask, SourceSettings, UpperStep
 from pruneguard.erasure.methods.anchor import AnchorSettings, anchor_loss
 from pruneguard.erasure.methods.esd import ESDSettings, esd_loss, esd_target
 from pruneguard.errors import ConfigError
+from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline
+from pruneguard.settings import Choice
 
 
 class Recorded:
@@ -36,6 +42,22 @@ def batch(tiny_pipeline: Pipeline) -> ConceptBatch:
         text=tiny_pipeline.encode_text(["a red disc in glow style", "glow style, a blue ring"]),
         anchor_text=tiny_pipeline.encode_text(["a red disc in flat style", "flat style, a blue ring"]),
         empty_text=tiny_pipeline.encode_text([""]),
+    )
+
+
+@pytest.fixture
+def task(tiny_pipeline: Pipeline, tmp_path: Path) -> ErasureTask:
+    glow = Concept(name="glow", prompts=("a disc in glow style",), anchors=("a disc",), terms=("glow",))
+    settings = ErasureSettings(batch_size=4, images=2, steps=2, source=SourceSettings(kind="noised"))
+    return ErasureTask(
+        student=copy.deepcopy(tiny_pipeline.unet),
+        teacher=tiny_pipeline,
+        concepts=(glow,),
+        data=from_atelier(tiny_pipeline, 2, seed=0),
+        diffusion=Diffusion(tiny_pipeline.scheduler.alphas_cumprod, "v_prediction"),
+        settings=settings,
+        seed=0,
+        folder=tmp_path,
     )
 
 
@@ -93,17 +115,51 @@ def test_no_gradient_reaches_the_teacher(tiny_pipeline: Pipeline, batch: Concept
     assert all(gradient is None for gradient in wanted[1:])
 
 
-def test_registry() -> None:
-    assert list_erasers() == ("anchor", "esd")
-    assert find_eraser("esd").build_settings({"eta": 2.0}) == ESDSettings(eta=2.0)
-    with pytest.raises(ConfigError, match="no option 'etta'; its options are: eta"):
-        find_eraser("esd").build_settings({"etta": 1})
-    with pytest.raises(ConfigError, match=r"no eraser 'esdd': did you mean 'esd'\?"):
-        find_eraser("esdd")
-    with pytest.raises(ConfigError, match="must be a number of at least 0"):
-        ESDSettings(eta=-1)
-    with pytest.raises(ValueError, match="registered already"):
-        eraser("esd", settings=ESDSettings)(esd_loss)
+def test_each_method_is_registered_under_its_name_with_its_settings() -> None:
+    assert ERASERS.find("esd").settings is ESDSettings
+    assert ERASERS.find("anchor").settings is AnchorSettings
+    assert ERASERS.settings(Choice("esd", {"eta": 2})) == ESDSettings(eta=2.0)
+    assert not ERASERS.find("esd").build.edits
+    with pytest.raises(ConfigError, match=r"eraser 'esd': unknown setting 'etta': did you mean 'eta'\?"):
+        ERASERS.settings(Choice("esd", {"etta": 1}))
+    with pytest.raises(ConfigError, match=r"unknown eraser 'esdd': did you mean 'esd'\?"):
+        ERASERS.find("esdd")
+    for wrong in (-1, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="must be a number of at least 0"):
+            ESDSettings(eta=wrong)
+
+
+def test_an_erasure_gives_the_loss_of_its_share_of_the_batch(tiny_pipeline: Pipeline, task: ErasureTask) -> None:
+    erasure = ERASERS.find("esd").build(task, ESDSettings())
+    whole = task.batches.batch(3)
+    assert not torch.equal(whole.noisy, task.batches.batch(2).noisy)
+    for part in (0, 1):
+        loss = erasure.upper(task.student, UpperStep(number=3, part=part, parts=2))
+        rows = whole.rows(2 * part, 2 * part + 2)
+        assert loss is not None
+        assert_close(loss, esd_loss(task.student, tiny_pipeline.unet, rows, ESDSettings()), rtol=0, atol=0)
+
+
+def test_an_erasure_may_change_the_tasks_parameter_sets(task: ErasureTask) -> None:
+    erasure = ERASERS.find("anchor").build(task, AnchorSettings())
+    named = {f"unet.{name}": parameter for name, parameter in task.student.named_parameters()}
+    assert {name for name in named if ".attn2." in name and "norm" not in name} == set(erasure.parameters)
+    assert all(parameter is named[name] for name, parameter in erasure.parameters.items())
+    gradients = {name: torch.ones_like(parameter) for name, parameter in erasure.parameters.items()}
+    erasure.constrain(gradients)
+    assert all((gradient == 1).all() for gradient in gradients.values())
+    assert erasure.state_dict() == {}
+
+
+def test_a_task_draws_and_copies_only_what_is_asked_for(task: ErasureTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pruneguard.erasure.task.build_pool", lambda *_: pytest.fail("the teacher draws"))
+    monkeypatch.setattr("pruneguard.erasure.task.mentions_minors", lambda _: pytest.fail("the data set is scanned"))
+    assert task.empty_text.shape == (1, 32, 32)
+    assert task.sets == ("x",)
+    assert task.trained_text_encoder is None
+    encoder = task.text_encoder
+    assert task.trained_text_encoder is encoder is not task.teacher.text_encoder
+    assert all(parameter.requires_grad for parameter in encoder.parameters())
 
 
 def test_rows_of_a_batch(batch: ConceptBatch) -> None:

@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from pruneguard.concepts import Concept
-from pruneguard.erasure import SourceSettings
+from pruneguard.erasure import ErasureSettings, SourceSettings
 from pruneguard.erasure.pool import build_pool, spread
 from pruneguard.errors import DataError
 from pruneguard.models import Pipeline
-from pruneguard.training import Advance
-from pruneguard.training.settings import ErasureSettings
+from pruneguard.runs.progress import Advance
 
 CONCEPT = Concept(
     name="glow",

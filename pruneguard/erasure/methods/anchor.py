@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pruneguard.erasure.contract import ConceptBatch, Denoiser, eraser
+from pruneguard.erasure.contract import ConceptBatch, Denoiser
+from pruneguard.erasure.gradient import gradient_eraser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class AnchorSettings:
     """Anchor mapping has no options: the anchors belong to the concept."""
 
 
-@eraser("anchor", settings=AnchorSettings)
+@gradient_eraser("anchor", settings=AnchorSettings)
 def anchor_loss(student: Denoiser, teacher: Denoiser, batch: ConceptBatch, settings: AnchorSettings) -> Tensor:
     """Mean squared error between the student under the concept's prompt and the teacher under the anchor, a scalar.
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pruneguard.erasure.contract import ConceptBatch, Denoiser, eraser
+from pruneguard.erasure.contract import ConceptBatch, Denoiser
+from pruneguard.erasure.gradient import gradient_eraser
 from pruneguard.errors import ConfigError
 
 
@@ -20,8 +21,7 @@ class ESDSettings:
     eta: float = 1.0
 
     def __post_init__(self) -> None:
-        known = isinstance(self.eta, int | float) and not isinstance(self.eta, bool)
-        if not (known and math.isfinite(self.eta) and self.eta >= 0):
+        if not (math.isfinite(self.eta) and self.eta >= 0):
             raise ConfigError(f"eraser 'esd': `eta` is {self.eta!r}; it must be a number of at least 0")
 
 
@@ -36,7 +36,7 @@ def esd_target(cond: Tensor, uncond: Tensor, eta: float = 1.0) -> Tensor:
     return uncond - eta * (cond - uncond)
 
 
-@eraser("esd", settings=ESDSettings)
+@gradient_eraser("esd", settings=ESDSettings)
 def esd_loss(student: Denoiser, teacher: Denoiser, batch: ConceptBatch, settings: ESDSettings) -> Tensor:
     """Mean squared error between the student under the concept's prompt and the ESD target, a scalar."""
     count = len(batch.noisy)
