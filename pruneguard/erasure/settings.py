@@ -32,7 +32,7 @@ def _drawn_by(default: Any) -> Any:
 class ErasureSettings:
     """The upper level: which eraser, on which weights, on which x_t, and how the teacher draws the concept."""
 
-    eraser: Choice = Choice("esd")
+    eraser: Choice = field(default=Choice("esd"))
     """The eraser and its own options, such as `eta`."""
     parameters: Upper = "auto"
     """`auto` takes each concept's own set."""
