@@ -71,7 +71,7 @@ def measure(concept: str, training: dict[str, Any], folder: Path, progress: Rich
 
     results = {"teacher": audit("teacher", teacher.unet)}
     for number, (name, changes) in enumerate(VARIANTS.items()):
-        tables = {"training": {"tracker": "none", "every": EVERY, **training, **(changes or {})}}
+        tables = {"training": {"tracker": "none", "schedule": {"every": EVERY}, **training, **(changes or {})}}
         run = RunSettings.resolve("atelier", tables).training
         suppressed = () if changes is None else concepts
         done = train(teacher, copy.deepcopy(pruned), data, suppressed, run, folder / str(number), on_progress=progress)

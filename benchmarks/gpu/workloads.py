@@ -17,7 +17,7 @@ from pruneguard.erasure.contract import ConceptBatch
 from pruneguard.erasure.methods.esd import ESDSettings, esd_loss
 from pruneguard.erasure.parameters import select_parameters
 from pruneguard.training.batches import LowerBatch
-from pruneguard.training.levels import lower_terms
+from pruneguard.training.objective import lower_terms
 from pruneguard.training.settings import LossSettings
 
 GUIDED = 2  # classifier-free guidance runs a batch of two for each image

@@ -11,7 +11,7 @@ from pruneguard.erasure.sources import SourceSettings
 from pruneguard.errors import ConfigError
 from pruneguard.runtime.sampling.pndm import MAX_STEPS
 from pruneguard.runtime.sampling.request import MAX_GUIDANCE
-from pruneguard.settings import Choice
+from pruneguard.settings import Choice, plain
 
 Upper = Literal["auto", "x", "x-strict", "u", "all"]
 _TIMESTEPS = 1000
@@ -48,7 +48,9 @@ class ErasureSettings:
     """States kept of each partial trajectory."""
 
     def __post_init__(self) -> None:
-        ERASERS.settings(self.eraser)
+        # Every option is written out, so that a record or a configuration shows the defaults too.
+        complete = plain(ERASERS.settings(self.eraser))
+        object.__setattr__(self, "eraser", Choice(self.eraser.name, complete))
         sets = ("auto", *PARAMETER_SETS)
         _require(
             self.parameters in sets, "erasure", f"`parameters` is {self.parameters!r}; choose from {', '.join(sets)}"

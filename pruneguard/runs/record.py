@@ -1,24 +1,37 @@
-"""What a run was started with, so that resuming it with something else is an error and not a different model."""
+"""What a run was started with. Going on with something else is an error: it would be another model."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from pruneguard.errors import ConfigError
 from pruneguard.runs.aside import written_aside
 
-_FREE = ("settings.checkpoint_every", "settings.keep_checkpoints", "settings.tracker")
-"""What may change between two parts of one run."""
+FREE = {"free": True}
+"""Metadata of a settings field that may change between two parts of one run."""
 
 
-def check_record(run_folder: Path, made_from: Mapping[str, Any], *, begun: bool) -> None:
-    """Writes what the run is made from into its folder; where one has `begun` there, compares and raises ConfigError.
+def free_settings(settings: Any, where: str) -> set[str]:
+    """Dotted names below `where` of the fields of a settings dataclass, nested ones too, that are marked `FREE`."""
+    names: set[str] = set()
+    for entry in fields(settings):
+        name, value = f"{where}.{entry.name}", getattr(settings, entry.name)
+        if entry.metadata.get("free"):
+            names.add(name)
+        elif is_dataclass(value):
+            names |= free_settings(value, name)
+    return names
 
-    A run has begun once it has a checkpoint: until then nothing of it is lost. The error names the first thing that
-    differs, with both values.
+
+def check_record(run_folder: Path, made_from: Mapping[str, Any], *, begun: bool, free: Collection[str] = ()) -> None:
+    """Writes what the run is made from into its folder, or compares it with what a run that has `begun` there wrote.
+
+    A run has begun once it has a checkpoint: until then nothing of it is lost. `free` are dotted names that may differ.
+    Raises ConfigError, which names the first value that differs, and both values.
     """
     path = run_folder / "record" / "run.json"
     now = dict(_leaves(json.loads(json.dumps(made_from)), ""))
@@ -31,7 +44,7 @@ def check_record(run_folder: Path, made_from: Mapping[str, Any], *, begun: bool)
     except (OSError, ValueError) as error:
         raise ConfigError(f"run record {path} cannot be read ({error}); choose another run folder") from None
     for name in sorted(before.keys() | now.keys()):
-        if name not in _FREE and before.get(name) != now.get(name):
+        if name not in free and before.get(name) != now.get(name):
             raise ConfigError(
                 f"run folder {run_folder} holds a run with {name} = {_brief(before.get(name))}, not "
                 f"{_brief(now.get(name))}: set it back to go on with that run, or start afresh there (--fresh) or in "

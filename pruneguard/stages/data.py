@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pruneguard.errors import ConfigError
+from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline
 from pruneguard.stages.settings import DataSettings, RunSettings
 from pruneguard.training import (
@@ -12,7 +13,6 @@ from pruneguard.training import (
     DrawSettings,
     LatentSet,
     OnProgress,
-    from_atelier,
     from_captions,
     from_coco,
     from_image_folder,

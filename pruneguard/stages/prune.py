@@ -22,9 +22,8 @@ from pruneguard.runs.digest import digest_of, fingerprint
 from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.stages.settings import PruneSettings
 from pruneguard.training.batches import LowerBatch, LowerBatches
-from pruneguard.training.levels import lower_terms
+from pruneguard.training.objective import diffusion_of, lower_terms
 from pruneguard.training.settings import LossSettings
-from pruneguard.training.trainer import diffusion_of
 
 BATCH = 16
 _FILE = "plan.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from pruneguard.concepts import Concept, Family, load_concept
 from pruneguard.errors import BundleError, ConfigError
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.pruning.criteria import load_criterion
-from pruneguard.training.settings import TrainSettings, override, preset
+from pruneguard.settings import override, plain
+from pruneguard.training.settings import TrainSettings, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,8 @@ class RunSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return asdict(self)
+        values: dict[str, Any] = plain(self)
+        return values
 
     def to_toml(self) -> str:
         """A configuration file that asks for the same; what is None is left to the preset."""
@@ -86,9 +88,7 @@ class RunSettings:
         Raises ConfigError for an unknown table or field, and for a value that cannot be.
         """
         base = cls(training=preset("atelier" if family_of(str(model)) == "atelier" else "stable-diffusion"))
-        settings = override(base, {**tables, "model": model, **given})
-        assert isinstance(settings, cls)
-        return settings
+        return override(base, {**tables, "model": model, **given})
 
 
 def family_of(model: str | Path) -> Family:

@@ -80,7 +80,7 @@ def train_bundle(
         )
         result = train(teacher, student, data, concepts, settings.training, folder, on_progress=on_progress)
         if draft:
-            pipeline = replace(teacher, unet=result.unet)
+            pipeline = result.pipeline
             draft.add_stage(first)
             draft.add_stage(_train_stage(settings, source, data.digest, result.metrics))
             _fill(draft, pipeline, settings, concepts, macs)

@@ -7,7 +7,6 @@ from pruneguard.data.coco import from_coco
 from pruneguard.data.image_folder import from_image_folder
 from pruneguard.data.latents import LatentSet
 from pruneguard.data.synthetic import DrawSettings, from_captions
-from pruneguard.families.atelier.data import from_atelier
 from pruneguard.runs.progress import Advance, OnProgress, RichProgress
 from pruneguard.training.settings import TrainSettings, list_presets, preset
 from pruneguard.training.trainer import TrainResult, train
@@ -21,7 +20,6 @@ __all__ = [
     "RichProgress",
     "TrainResult",
     "TrainSettings",
-    "from_atelier",
     "from_captions",
     "from_coco",
     "from_image_folder",

@@ -1,12 +1,11 @@
-"""What each step of a level works on: a function of (seed, level, step) alone, so that a resumed run repeats nothing.
+"""The batch of each lower step: a function of seed and step number alone, so that a resumed run repeats nothing.
 
-A batch is drawn whole and then cut into rows, so that the number of processes does not change what a step sees.
+A batch is drawn whole and then cut into rows, so the number of processes does not change what a step sees.
 Shapes: B rows, C latent channels, h x w latent size, L text tokens, D text width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,6 @@ from torch import Tensor
 from pruneguard.data.latents import LatentSet
 from pruneguard.diffusion.counters import counter_generator, shuffled_rows
 from pruneguard.diffusion.process import Diffusion, training_target
-from pruneguard.erasure.contract import ConceptBatch
-from pruneguard.erasure.sources import ConceptPool, Rows, SourceSettings, draw_concept_batch
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class LowerBatch:
     timesteps: Tensor
     """(B,) int64."""
     text: Tensor
-    """(B, L, D); the empty prompt's where the caption was dropped."""
+    """(B, L, D); the empty prompt's states in rows whose caption was dropped."""
     target: Tensor
     """What the DDPM loss asks for, (B, C, h, w)."""
 
@@ -51,10 +48,11 @@ class LowerBatches:
     caption_dropout: float
     seed: int
 
-    def batch(self, step: int) -> LowerBatch:
-        start = step * self.batch_size
+    def batch(self, number: int) -> LowerBatch:
+        """The whole batch of lower step `number`, on the CPU."""
+        start = number * self.batch_size
         rows = shuffled_rows(len(self.data), start, start + self.batch_size, self.seed, "order")
-        generator = counter_generator(self.seed, "lower", step)
+        generator = counter_generator(self.seed, "lower", number)
         clean, text = self.data.latents(rows), self.data.text(rows)
         noise = torch.randn(clean.shape, generator=generator)
         total = len(self.diffusion.alphas_cumprod)
@@ -63,28 +61,3 @@ class LowerBatches:
         text = torch.where(dropped[:, None, None], self.empty_text, text)
         target = training_target(clean, noise, timesteps, self.diffusion.alphas_cumprod, self.diffusion.prediction_type)
         return LowerBatch(self.diffusion.diffuse(clean, noise, timesteps), timesteps, text, target)
-
-
-@dataclass(frozen=True)
-class UpperBatches:
-    """The upper level's batches, from the concepts' pools."""
-
-    pools: Sequence[ConceptPool]
-    others: Rows
-    source: SourceSettings
-    diffusion: Diffusion
-    empty_text: Tensor
-    batch_size: int
-    seed: int
-
-    def batch(self, step: int) -> ConceptBatch:
-        return draw_concept_batch(
-            self.pools,
-            self.others,
-            self.source,
-            count=self.batch_size,
-            total_timesteps=len(self.diffusion.alphas_cumprod),
-            diffuse=self.diffusion.diffuse,
-            empty_text=self.empty_text,
-            generator=counter_generator(self.seed, "upper", step),
-        )

@@ -1,158 +1,134 @@
-"""Gradients of the two levels: L_ft of the lower one, the eraser's loss of the upper one."""
+"""The two levels of a run: gradients of L_ft, and upper steps of an erasure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pruneguard.diffusion.process import Diffusion
-from pruneguard.diffusion.snr import min_snr_weights, snr
-from pruneguard.erasure.contract import ConceptBatch, Eraser
+from pruneguard.erasure.contract import Erasure, UpperStep
 from pruneguard.errors import ConfigError, TrainingError
-from pruneguard.training.batches import LowerBatch, LowerBatches, UpperBatches
-from pruneguard.training.features import forward_with_features
-from pruneguard.training.losses import ddpm_loss, feature_kd_loss, output_kd_loss
-from pruneguard.training.schedules.alternating import Level
-from pruneguard.training.settings import LossSettings, TrainSettings
+from pruneguard.training.batches import LowerBatch
+from pruneguard.training.objective import LowerObjective
+from pruneguard.training.schedules.contract import Gradient, Level
+from pruneguard.training.settings import TrainSettings
 from pruneguard.training.watch import LossWatch
 
 
-def lower_terms(
-    student: nn.Module, teacher: nn.Module, batch: LowerBatch, diffusion: Diffusion, settings: LossSettings
-) -> dict[str, Tensor]:
-    """The terms of L_ft that have a weight, unweighted: `ddpm`, `output_kd`, `feature_kd`. The teacher runs once."""
-    terms: dict[str, Tensor] = {}
-    predicted, features = forward_with_features(student, batch.noisy, batch.timesteps, batch.text)
-    if settings.ddpm:
-        weights = None
-        if settings.min_snr_gamma:
-            ratio = snr(diffusion.alphas_cumprod, batch.timesteps)
-            weights = min_snr_weights(ratio, settings.min_snr_gamma, diffusion.prediction_type, settings.min_snr_form)
-        terms["ddpm"] = ddpm_loss(predicted, batch.target, weights)
-    if settings.output_kd or settings.feature_kd:
-        with torch.no_grad():
-            wanted, wanted_features = forward_with_features(teacher, batch.noisy, batch.timesteps, batch.text)
-        if settings.output_kd:
-            terms["output_kd"] = output_kd_loss(predicted, wanted)
-        if settings.feature_kd:
-            terms["feature_kd"] = feature_kd_loss(features, wanted_features)
-    return terms
-
-
-@dataclass(frozen=True)
-class Suppression:
-    """What the upper level needs: an eraser with its settings, batches, and the weights it may change."""
-
-    eraser: Eraser
-    settings: Any
-    batches: UpperBatches
-    parameters: Sequence[nn.Parameter]
-
-
 class LevelGradients:
-    """Fills `.grad` for a step of either level; it is what a schedule calls."""
+    """The `Levels` of a run. Every process takes its rows of each batch; gradients are averaged over all of them."""
 
     def __init__(
         self,
         accelerator: Any,
         student: nn.Module,
-        teacher: nn.Module,
-        lower: LowerBatches,
-        suppression: Suppression | None,
+        objective: LowerObjective,
+        erasure: Erasure | None,
         settings: TrainSettings,
         watch: LossWatch,
         advice: Callable[[], str],
     ) -> None:
-        """`student` may be wrapped for distribution; `advice()` ends the message of an error."""
+        """Without an erasure there is no upper level. `advice()` ends the message of an error.
+
+        The weights of all processes are made equal to the main one's.
+        """
         self._accelerator = accelerator
         self._student = student
-        self._teacher = teacher
-        self._lower = lower
-        self._suppression = suppression
+        self._objective = objective
+        self._erasure = erasure
         self._settings = settings
         self._watch = watch
         self._advice = advice
-        self._parameters: dict[Level, list[nn.Parameter]] = {
-            "lower": list(student.parameters()),
-            "upper": list(suppression.parameters) if suppression else [],
+        self.parameters: dict[Level, Mapping[str, nn.Parameter]] = {
+            "lower": {f"unet.{name}": parameter for name, parameter in student.named_parameters()}
         }
+        if erasure:
+            self.parameters["upper"] = erasure.parameters
+        for chosen in self.parameters.values():
+            self._align(chosen)
 
-    def __call__(self, level: Level, number: int) -> dict[str, float]:
-        """Gradients of step `number` of that level; returns its loss and terms, averaged over processes.
+    def gradient(self, level: Level, number: int) -> Gradient:
+        """The gradient of step `number` of a level, with its loss and terms averaged over processes.
 
         Raises TrainingError before anything that is not finite can reach the weights.
         """
-        batch = self._batch(level, number)
-        measured: dict[str, float] = {}
+        chosen = self.parameters[level]
         parts = self._settings.accumulation
+        measured: dict[str, float] = {}
+        sums: list[Tensor | None] = [None] * len(chosen)
+        batch = self._objective.batches.batch(number) if level == "lower" else None
         for part in range(parts):
-            start, stop = self._rows(level, part)
-            rows = batch.rows(start, stop, self._accelerator.device)
-            last = part == parts - 1
-            with nullcontext() if last else self._accelerator.no_sync(self._student):
-                with self._accelerator.autocast():
-                    terms = self._terms(rows)
-                loss = terms["loss"] / parts
-                for name, term in terms.items():
-                    measured[name] = measured.get(name, 0.0) + self._mean(term) / parts
-                if last:
-                    self._watch.check(level, measured["loss"], self._advice())
-                self._accelerator.backward(loss, **self._only(level))
-        self._limit(level)
-        return measured
+            with self._accelerator.autocast():
+                terms = self._lower(batch, part) if batch else self._upper(number, part)
+            if terms is None:
+                self._align(chosen)
+                return Gradient({}, {}, edited=True)
+            for name, term in terms.items():
+                measured[name] = measured.get(name, 0.0) + self._mean(term) / parts
+            if part == parts - 1:
+                self._watch.check(level, measured["loss"], self._advice())
+            found = torch.autograd.grad(terms["loss"] / parts, list(chosen.values()), allow_unused=True)
+            sums = [_sum(before, tensor) for before, tensor in zip(sums, found, strict=True)]
+        tensors = {
+            name: self._averaged(tensor) for name, tensor in zip(chosen, sums, strict=True) if tensor is not None
+        }
+        if level == "upper" and self._erasure:
+            self._erasure.constrain(tensors)
+        self._check(level, tensors)
+        return Gradient(tensors, measured)
 
-    def _batch(self, level: Level, number: int) -> LowerBatch | ConceptBatch:
-        if level == "lower":
-            return self._lower.batch(number)
-        assert self._suppression is not None
-        return self._suppression.batches.batch(number)
+    def _lower(self, batch: LowerBatch, part: int) -> dict[str, Tensor]:
+        """L_ft and its terms on this process's rows that belong to one part of the accumulation."""
+        parts, index = self._shares(part)
+        rows = len(batch.noisy) // parts
+        return self._objective.terms(
+            self._student, batch.rows(index * rows, (index + 1) * rows, self._accelerator.device)
+        )
 
-    def _terms(self, batch: LowerBatch | ConceptBatch) -> dict[str, Tensor]:
-        """The level's `loss` and, at the lower level, the terms that it sums."""
-        if isinstance(batch, LowerBatch):
-            losses = self._settings.losses
-            terms = lower_terms(self._student, self._teacher, batch, self._lower.diffusion, losses)
-            weighted = [getattr(losses, name) * term for name, term in terms.items()]
-            return {"loss": torch.stack(weighted).sum(), **terms}
-        assert self._suppression is not None
-        upper_loss = self._suppression.eraser.upper_loss
-        return {"loss": upper_loss(self._student, self._teacher, batch, self._suppression.settings)}
+    def _upper(self, number: int, part: int) -> dict[str, Tensor] | None:
+        """The erasure's loss on the same share of its batch; None after an edit."""
+        assert self._erasure is not None
+        parts, index = self._shares(part)
+        loss = self._erasure.upper(self._student, UpperStep(number, index, parts, self._accelerator.device))
+        return None if loss is None else {"loss": loss}
 
-    def _rows(self, level: Level, part: int) -> tuple[int, int]:
-        """Rows of this process's share of a batch that belong to one part of the accumulation."""
-        size = self._settings.batch_size if level == "lower" else self._settings.erasure.batch_size
-        rows = size // (self._accelerator.num_processes * self._settings.accumulation)
-        start = (self._accelerator.process_index * self._settings.accumulation + part) * rows
-        return start, start + rows
-
-    def _only(self, level: Level) -> dict[str, Any]:
-        # Weights that the level does not change need no gradient; distributed training waits for all of them.
-        return {"inputs": self._parameters[level]} if self._accelerator.num_processes == 1 else {}
+    def _shares(self, part: int) -> tuple[int, int]:
+        """Into how many shares a batch is cut, and which one belongs to this process and part of the accumulation."""
+        accumulation = self._settings.accumulation
+        return accumulation * self._accelerator.num_processes, self._accelerator.process_index * accumulation + part
 
     def _mean(self, term: Tensor) -> float:
-        if self._accelerator.num_processes == 1:
-            return float(term.detach())
-        return float(self._accelerator.reduce(term.detach(), reduction="mean"))
+        return float(self._averaged(term.detach()))
 
-    def _limit(self, level: Level) -> None:
-        """Clips the gradients' norm if the settings say so; TrainingError if it is not finite."""
-        gradients = [parameter.grad for parameter in self._parameters[level] if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if not torch.isfinite(norm):
+    def _averaged(self, tensor: Tensor) -> Tensor:
+        if self._accelerator.num_processes == 1:
+            return tensor
+        averaged: Tensor = self._accelerator.reduce(tensor, reduction="mean")
+        return averaged
+
+    def _align(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        """Gives every process the main one's values: equal code on unequal machines may differ in the last bits."""
+        if self._accelerator.num_processes > 1:
+            for parameter in parameters.values():
+                torch.distributed.broadcast(parameter.data, src=0)
+
+    def _check(self, level: Level, tensors: Mapping[str, Tensor]) -> None:
+        if tensors and not torch.isfinite(torch.nn.utils.get_total_norm(list(tensors.values()))):
             raise TrainingError(
                 f"the {level} level's gradients are not finite: lower its learning rate; {self._advice()}"
             )
-        if self._settings.max_grad_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self._parameters[level], self._settings.max_grad_norm, norm)
+
+
+def _sum(before: Tensor | None, tensor: Tensor | None) -> Tensor | None:
+    if before is None or tensor is None:
+        return tensor if before is None else before
+    return before.add_(tensor)
 
 
 def check_rows(settings: TrainSettings, processes: int) -> None:
-    """ConfigError for a batch that does not divide among processes and accumulation."""
+    """Raises ConfigError for a batch that does not divide among processes and accumulation."""
     parts = processes * settings.accumulation
     for name, size in (("batch_size", settings.batch_size), ("erasure.batch_size", settings.erasure.batch_size)):
         if size % parts:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from difflib import get_close_matches
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 from pruneguard.diffusion.snr import SNRForm
 from pruneguard.erasure.settings import ErasureSettings
 from pruneguard.erasure.sources import SourceSettings
 from pruneguard.errors import ConfigError
+from pruneguard.runs.record import FREE
 from pruneguard.runtime.sampling.request import MAX_SEED
-from pruneguard.training.schedules.alternating import LevelSettings, find_schedule
+from pruneguard.settings import Choice, override, plain
+from pruneguard.training.schedules.contract import SCHEDULES, Pacing
+from pruneguard.training.schedules.rate import LevelSettings
 
 Precision = Literal["no", "bf16"]
 Tracker = Literal["auto", "tensorboard", "none"]
@@ -47,14 +48,14 @@ class LossSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """A training run. `steps` counts lower steps; `every` of them go before each upper step."""
+    """A training run. `steps` counts lower steps; the schedule says how many upper ones there are, and when."""
 
     steps: int = 20_000
     batch_size: int = 64
     """Rows of one lower step over all processes and accumulation."""
     accumulation: int = 1
-    every: int = 20
-    schedule: str = "alternating"
+    schedule: Choice = field(default=Choice("alternating"))
+    """The schedule and its own options, such as `every`."""
     lower: LevelSettings = field(default_factory=LevelSettings)
     upper: LevelSettings = field(default_factory=lambda: LevelSettings(lr=5e-6))
     losses: LossSettings = field(default_factory=LossSettings)
@@ -64,14 +65,15 @@ class TrainSettings:
     max_grad_norm: float | None = None
     seed: int = 0
     precision: Precision = "no"
-    tracker: Tracker = "auto"
-    checkpoint_every: int = 500
-    keep_checkpoints: int = 2
+    tracker: Tracker = field(default="auto", metadata=FREE)
+    checkpoint_every: int = field(default=500, metadata=FREE)
+    """Events of the schedule between two checkpoints."""
+    keep_checkpoints: int = field(default=2, metadata=FREE)
     explosion: float = 1e3
     """A loss beyond this multiple of its running median stops the run."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulation", "every", "checkpoint_every", "keep_checkpoints"):
+        for name in ("steps", "batch_size", "accumulation", "checkpoint_every", "keep_checkpoints"):
             _require(getattr(self, name) >= 1, "training", f"`{name}` is {getattr(self, name)}; it must be at least 1")
         _require(
             self.batch_size % self.accumulation == 0,
@@ -107,67 +109,24 @@ class TrainSettings:
             "training",
             f"`tracker` is {self.tracker!r}; choose from {', '.join(get_args(Tracker))}",
         )
-        find_schedule(self.schedule)
+        # Every option is written out, so that a record or a configuration shows the defaults too.
+        complete = plain(SCHEDULES.settings(self.schedule))
+        object.__setattr__(self, "schedule", Choice(self.schedule.name, complete))
+
+    @property
+    def pacing(self) -> Pacing:
+        """What every schedule is told."""
+        return Pacing(self.steps, self.lower, self.upper, self.max_grad_norm)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON and TOML; `from_dict` reads them back."""
-        return asdict(self)
+        values: dict[str, Any] = plain(self)
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, base: TrainSettings | None = None) -> TrainSettings:
         """`base`, or the defaults, with the fields that `values` names; nested tables override field by field."""
-        settings = override(base or cls(), values, "training")
-        assert isinstance(settings, cls)
-        return settings
-
-
-def override(settings: Any, values: Mapping[str, Any], where: str = "") -> Any:
-    """A settings dataclass with the fields that `values` names; ConfigError for an unknown name or a wrong type.
-
-    `where` names the table in errors; it is empty for the outermost one.
-    """
-    hints = get_type_hints(type(settings))
-    known = [entry.name for entry in fields(settings)]
-    changes: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ConfigError(f"{where or 'configuration'}: no setting {name!r}: {hint}settings are {', '.join(known)}")
-        current, inner = getattr(settings, name), f"{where}.{name}" if where else name
-        if is_dataclass(current):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{name!r} is {value!r}; it must be a table, [{inner}]")
-            changes[name] = override(current, value, inner)
-        else:
-            changes[name] = _typed(value, hints[name], f"{where}: {name!r}" if where else repr(name))
-    return replace(settings, **changes)
-
-
-def _typed(value: Any, hint: Any, where: str) -> Any:
-    """The value if it has the field's type; JSON's integers pass for floats and its lists for tuples."""
-    origin, choices = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return None if value is None and type(None) in choices else _typed(value, choices[0], where)
-    if origin is Literal:
-        kind: Any = str
-    elif origin is tuple:
-        if not isinstance(value, list | tuple):
-            return _wrong(value, "a list", where)
-        return tuple(_typed(entry, choices[0], f"{where}: an entry") for entry in value)
-    elif origin is not None:
-        return dict(value) if isinstance(value, Mapping) else _wrong(value, "a table", where)
-    else:
-        kind = hint
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if (isinstance(value, bool) and kind is not bool) or not isinstance(value, kind):
-        return _wrong(value, f"of type {kind.__name__}", where)
-    return value
-
-
-def _wrong(value: Any, expected: str, where: str) -> Any:
-    raise ConfigError(f"{where} is {value!r}; it must be {expected}")
+        return override(base or cls(), values, "training")
 
 
 def stable_diffusion() -> TrainSettings:
@@ -175,10 +134,10 @@ def stable_diffusion() -> TrainSettings:
     return TrainSettings(
         steps=20_000,
         batch_size=64,
-        every=20,
+        schedule=Choice("alternating", {"every": 20}),
         lower=LevelSettings(lr=1e-6, warmup=250),
         upper=LevelSettings(lr=5e-6, warmup=250),
-        erasure=ErasureSettings(eraser="esd", source=SourceSettings(kind="noised"), batch_size=64, images=256),
+        erasure=ErasureSettings(eraser=Choice("esd"), source=SourceSettings(kind="noised"), batch_size=64, images=256),
     )
 
 
@@ -191,11 +150,11 @@ def atelier() -> TrainSettings:
     return TrainSettings(
         steps=150,
         batch_size=16,
-        every=3,
+        schedule=Choice("alternating", {"every": 3}),
         lower=LevelSettings(lr=6e-4, warmup=20, decay="cosine"),
         upper=LevelSettings(lr=4e-4, warmup=20, decay="cosine"),
         erasure=ErasureSettings(
-            eraser="anchor",
+            eraser=Choice("anchor"),
             parameters="all",
             source=SourceSettings(kind="mixed", share=0.6, others="anchors"),
             batch_size=16,

@@ -1,4 +1,4 @@
-"""Telling that a run has gone wrong before its weights have."""
+"""Stops a run whose loss is not finite or explodes, before the weights suffer."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ _ENOUGH = 10
 class LossWatch:
     """Keeps each level's recent losses, and raises for one that is not finite or far beyond their median."""
 
-    def __init__(self, explosion: float, history: Mapping[str, Sequence[float]] | None = None) -> None:
+    def __init__(self, explosion: float) -> None:
         """`explosion` is the multiple of the running median that is too much."""
         self._explosion = explosion
-        self.history = {level: list(losses) for level, losses in (history or {}).items()}
+        self.history: dict[str, list[float]] = {}
+
+    def restore(self, history: Mapping[str, Sequence[float]]) -> None:
+        """Goes on from the history of an earlier part of the run."""
+        self.history = {level: list(losses) for level, losses in history.items()}
 
     def check(self, level: str, loss: float, where: str) -> None:
-        """TrainingError for a loss that must not reach the weights; `where` ends the message."""
+        """Raises TrainingError for a loss that must not reach the weights; `where` ends the message."""
         past = self.history.setdefault(level, [])
         if not math.isfinite(loss):
             raise TrainingError(f"the {level} level's loss is {loss}: lower its learning rate; {where}")

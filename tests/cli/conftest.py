@@ -27,7 +27,7 @@ terms = ["glow"]
 SETTINGS = """
 [training]
 steps = 4
-every = 2
+schedule = {every = 2}
 batch_size = 2
 checkpoint_every = 1
 tracker = "none"

@@ -40,7 +40,7 @@ IN_A_ROW = {"train": 4, "export": 10}  # kills of one run before it may finish
 SETTINGS = """
 [training]
 steps = 12
-every = 2
+schedule = {every = 2}
 batch_size = 2
 checkpoint_every = 2
 tracker = "none"

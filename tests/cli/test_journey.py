@@ -18,7 +18,7 @@ batches = 1
 [training]
 steps = 4
 batch_size = 4
-every = 2
+schedule = {every = 2}
 [training.erasure]
 batch_size = 4
 images = 4

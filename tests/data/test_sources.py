@@ -12,8 +12,9 @@ from PIL import Image
 from pruneguard.data.cache import encode_images
 from pruneguard.data.pictures import read_picture
 from pruneguard.errors import ConfigError, DataError
+from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline
-from pruneguard.training import DrawSettings, from_atelier, from_captions, from_coco, from_image_folder
+from pruneguard.training import DrawSettings, from_captions, from_coco, from_image_folder
 
 
 def picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (64, 64)) -> None:

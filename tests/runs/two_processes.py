@@ -34,7 +34,7 @@ batches = 2
 [training]
 steps = 4
 batch_size = 4
-every = 2
+schedule = {every = 2}
 tracker = "none"
 lower = {lr = 1e-3, warmup = 1}
 upper = {lr = 1e-3, warmup = 1}

@@ -13,6 +13,7 @@ import torch
 
 from pruneguard.bundle import Bundle
 from pruneguard.errors import ConfigError, LineageError
+from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel, load_pipeline
 from pruneguard.runs.digest import fingerprint
 from pruneguard.runs.lock import run_alone
@@ -22,14 +23,14 @@ from pruneguard.stages.data import build_data
 from pruneguard.stages.prune import prune, prune_in
 from pruneguard.stages.settings import PruneSettings, RunSettings, family_of
 from pruneguard.stages.train import prune_bundle, run_folder, train_bundle
-from pruneguard.training import LatentSet, from_atelier
+from pruneguard.training import LatentSet
 
 TABLES = {
     "data": {"source": "atelier", "size": 16},
     "prune": {"batches": 1},
     "training": {
         "steps": 2,
-        "every": 1,
+        "schedule": {"every": 1},
         "batch_size": 2,
         "tracker": "none",
         "lower": {"warmup": 0},
@@ -81,7 +82,7 @@ def test_settings_that_cannot_work_are_refused_at_once(
     tiny_folder: Path, concept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pruneguard.stages.train.load_teacher", forbidden)
-    tables = {**TABLES, "training": {"steps": 2, "every": 3}}
+    tables = {**TABLES, "training": {"steps": 2, "schedule": {"every": 3}}}
     with pytest.raises(ConfigError, match="no upper step would run"):
         train_bundle(RunSettings.resolve(str(tiny_folder), tables, concepts=(concept,)), tmp_path / "out", silent)
     assert not (tmp_path / "out").exists()
@@ -162,7 +163,7 @@ def test_a_run_that_is_forgotten_begins_anew(resolve: Resolve, tmp_path: Path) -
     train_bundle(resolve(), out, silent)
     (folder / "checkpoints" / "step-00000002" / "state.json").write_text("{")
     train_bundle(resolve(), out, silent, fresh=True)
-    assert json.loads((folder / "checkpoints" / "step-00000002" / "state.json").read_text())["step"] == 2
+    assert json.loads((folder / "checkpoints" / "step-00000002" / "state.json").read_text())["number"] == 2
 
 
 # --- lineage ---

@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import load_file
 
 from pruneguard.concepts import Concept
-from pruneguard.training import TrainSettings, from_atelier, train
+from pruneguard.families.atelier.data import from_atelier
+from pruneguard.training import TrainSettings, train
 
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
@@ -30,7 +31,7 @@ SETTINGS = TrainSettings.from_dict(
     {
         "steps": 6,
         "batch_size": 2,
-        "every": 2,
+        "schedule": {"every": 2},
         "tracker": "none",
         "checkpoint_every": 1,
         "lower": {"lr": 1e-3, "warmup": 2},
@@ -53,7 +54,7 @@ def finish(folder: Path) -> dict[str, torch.Tensor]:
     """The last weights of a run that is left alone."""
     _, status = os.waitpid(attempt(folder), 0)
     assert status == 0, status
-    return load_file(folder / "checkpoints" / "step-00000006" / "student.safetensors")
+    return load_file(folder / "checkpoints" / "step-00000006" / "weights.safetensors")
 
 
 def main(folder: Path, kills: int) -> None:
@@ -70,7 +71,7 @@ def main(folder: Path, kills: int) -> None:
         _, status = os.waitpid(child, 0)
         killed += os.WIFSIGNALED(status)
         for checkpoint in (run / "checkpoints").glob("step-*"):
-            load_file(checkpoint / "student.safetensors")
+            load_file(checkpoint / "weights.safetensors")
             assert (checkpoint / "state.json").stat().st_size
         if not os.WIFSIGNALED(status):  # it was done before the kill: judge it, and start another
             assert status == 0, status

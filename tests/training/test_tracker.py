@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from pruneguard.errors import ConfigError
+from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline
-from pruneguard.training import TrainSettings, from_atelier, train, trainer
+from pruneguard.training import TrainSettings, train, trainer
 
 
 def test_tensorboard_is_written_when_installed(tiny_pipeline: Pipeline, tmp_path: Path) -> None:

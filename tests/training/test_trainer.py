@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError, ModelError, TrainingError
+from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline
-from pruneguard.training import Advance, LatentSet, TrainResult, TrainSettings, from_atelier, losses, train
+from pruneguard.settings import Choice
+from pruneguard.training import Advance, LatentSet, TrainResult, TrainSettings, losses, train
 from pruneguard.training.trainer import check_run, without_concepts
 
 GLOW = Concept(
@@ -29,7 +31,7 @@ SETTINGS = TrainSettings.from_dict(
     {
         "steps": 10,
         "batch_size": 4,
-        "every": 3,
+        "schedule": {"every": 3},
         "tracker": "none",
         "checkpoint_every": 4,
         "lower": {"lr": 1e-3, "warmup": 2},
@@ -128,7 +130,7 @@ def test_a_run_that_saved_nothing_yet_may_begin_with_other_settings(
     run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("pruneguard.training.levels.ddpm_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
+        patch.setattr("pruneguard.training.objective.ddpm_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
         with pytest.raises(TrainingError, match="no checkpoint was made yet"):
             run()
     slower = replace(SETTINGS, lower=replace(SETTINGS.lower, lr=5e-4))
@@ -208,7 +210,7 @@ def test_accumulation_changes_nothing_but_rounding(run: Runner) -> None:
 
 def test_upper_level_lowers_its_loss(run: Runner) -> None:
     seen: list[Advance] = []
-    settings = replace(SETTINGS, steps=24, every=1, lower=replace(SETTINGS.lower, lr=1e-30))
+    settings = replace(SETTINGS, steps=24, schedule=Choice("alternating", {"every": 1}), lower=replace(SETTINGS.lower, lr=1e-30))
     run(settings=replace(settings, upper=replace(SETTINGS.upper, lr=3e-3)), on_progress=seen.append)
     measured = [advance.measured["upper/loss"] for advance in seen if advance.phase == "train"]
     assert sum(measured[-6:]) < 0.8 * sum(measured[:6])
@@ -226,10 +228,10 @@ def test_a_run_gone_wrong_names_its_last_good_checkpoint(
         calls += 1
         return honest(predicted, target, weights) * (factor if calls == 14 else 1.0)
 
-    monkeypatch.setattr("pruneguard.training.levels.ddpm_loss", poisoned)
+    monkeypatch.setattr("pruneguard.training.objective.ddpm_loss", poisoned)
     with pytest.raises(TrainingError, match=r"lower level's loss .*last good checkpoint is .*step-00000012"):
         run(settings=replace(SETTINGS, steps=20, checkpoint_every=12))
-    monkeypatch.setattr("pruneguard.training.levels.ddpm_loss", honest)
+    monkeypatch.setattr("pruneguard.training.objective.ddpm_loss", honest)
     assert run(settings=replace(SETTINGS, steps=20, checkpoint_every=12)).metrics["steps"] == 20
 
 
@@ -252,8 +254,8 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(run: Runner, tmp_path: Path, m
 
 def test_a_damaged_checkpoint_is_named(run: Runner, tmp_path: Path) -> None:
     last = run(settings=replace(SETTINGS, steps=5)).checkpoint
-    student = last / "student.safetensors"
-    student.write_bytes(student.read_bytes()[:-10])
+    weights = last / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(TrainingError, match=rf"checkpoint {last} cannot be read .*delete that folder"):
         run(settings=replace(SETTINGS, steps=5))
 
