@@ -130,7 +130,9 @@ def test_a_run_that_saved_nothing_yet_may_begin_with_other_settings(
     run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("pruneguard.training.objective.ddpm_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
+        patch.setattr(
+            "pruneguard.training.objective.ddpm_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True)
+        )
         with pytest.raises(TrainingError, match="no checkpoint was made yet"):
             run()
     slower = replace(SETTINGS, lower=replace(SETTINGS.lower, lr=5e-4))
@@ -210,7 +212,9 @@ def test_accumulation_changes_nothing_but_rounding(run: Runner) -> None:
 
 def test_upper_level_lowers_its_loss(run: Runner) -> None:
     seen: list[Advance] = []
-    settings = replace(SETTINGS, steps=24, schedule=Choice("alternating", {"every": 1}), lower=replace(SETTINGS.lower, lr=1e-30))
+    settings = replace(
+        SETTINGS, steps=24, schedule=Choice("alternating", {"every": 1}), lower=replace(SETTINGS.lower, lr=1e-30)
+    )
     run(settings=replace(settings, upper=replace(SETTINGS.upper, lr=3e-3)), on_progress=seen.append)
     measured = [advance.measured["upper/loss"] for advance in seen if advance.phase == "train"]
     assert sum(measured[-6:]) < 0.8 * sum(measured[:6])

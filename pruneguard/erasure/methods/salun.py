@@ -89,6 +89,7 @@ class SalUn:
         if not self._masks:
             with torch.autocast(step.device.type if step.device else "cpu", enabled=False):
                 self._masks = saliency_masks(self._gradients(step), self._settings.share)
+            _align(self._masks)
         return self._inner.upper(unet, step)
 
     def constrain(self, gradients: dict[str, Tensor]) -> None:
@@ -125,6 +126,13 @@ class SalUn:
                     if gradient is not None:
                         total[name] += gradient
         return total
+
+
+def _align(masks: Mapping[str, Tensor]) -> None:
+    """Gives every process the main one's masks: equal code on unequal machines may differ in the last bits."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        for mask in masks.values():
+            torch.distributed.broadcast(mask.view(torch.uint8), src=0)
 
 
 def _entries(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
