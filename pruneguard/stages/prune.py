@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,20 @@ _FILE = "plan.json"
 
 
 def prune(
-    teacher: Pipeline, data: LatentSet | None, settings: PruneSettings, *, seed: int = 0, on_progress: OnProgress
+    teacher: Pipeline,
+    data: LatentSet | None,
+    settings: PruneSettings,
+    *,
+    losses: LossSettings | None = None,
+    seed: int = 0,
+    on_progress: OnProgress,
 ) -> PrunedUNet2DConditionModel:
     """A pruned copy of the teacher's UNet within the budget, on its device.
 
-    The criterion reads `settings.batches` batches of `data` under the DDPM loss. Raises ConfigError.
+    The criterion reads `settings.batches` batches of `data` under the DDPM loss with the min-SNR weights of `losses`,
+    which are those of the training that follows. Raises ConfigError.
     """
-    return _pruned(teacher, _search(teacher, data, settings, seed, on_progress))
+    return _pruned(teacher, _search(teacher, data, settings, losses or LossSettings(), seed, on_progress))
 
 
 def prune_in(
@@ -45,33 +52,41 @@ def prune_in(
     data: LatentSet | None,
     settings: PruneSettings,
     *,
+    losses: LossSettings | None = None,
     seed: int = 0,
     on_progress: OnProgress,
 ) -> PrunedUNet2DConditionModel:
     """As `prune`, with the plan kept in a run's folder under a digest of all it depends on.
 
-    A run that goes on takes it from there, and every process of one the same: scores on an accelerator are not the same
-    twice in their last bits, and one slot more or less makes another student. Raises ConfigError also for a plan that
-    cannot be read or written.
+    A run that goes on reads the plan from there, and so does every process of a run: scores on an accelerator differ in
+    their last bits from one time to the next, and one slot more or less makes another student. Raises ConfigError also
+    for a plan that cannot be read or written.
     """
+    losses = losses or LossSettings()
     made_from = {
         "teacher": fingerprint(teacher.unet),
         "scheduler": dict(teacher.scheduler.config),
         "sizes": [teacher.latent_size, teacher.text_tokens],
         "data": data.digest if data else None,
         "settings": asdict(settings),
+        "min_snr": [losses.min_snr_gamma, losses.min_snr_form],
         "seed": seed,
     }
     kept = folder / f"plan-{digest_of(made_from)[:16]}"
     if not kept.exists():
-        _write(kept, _search(teacher, data, settings, seed, on_progress), made_from)
+        _write(kept, _search(teacher, data, settings, losses, seed, on_progress), made_from)
     return _pruned(teacher, _read(kept))
 
 
 def _search(
-    teacher: Pipeline, data: LatentSet | None, settings: PruneSettings, seed: int, on_progress: OnProgress
+    teacher: Pipeline,
+    data: LatentSet | None,
+    settings: PruneSettings,
+    losses: LossSettings,
+    seed: int,
+    on_progress: OnProgress,
 ) -> PruningPlan:
-    diffusion = diffusion_of(teacher)
+    diffusion, ddpm_only = diffusion_of(teacher), replace(losses, ddpm=1, output_kd=0, feature_kd=0)
 
     def batches() -> Iterator[LowerBatch]:
         if data is None:
@@ -82,7 +97,7 @@ def _search(
             yield source.batch(number).rows(0, BATCH, teacher.device)
 
     def loss(unet: Any, batch: LowerBatch) -> Tensor:
-        return lower_terms(unet, unet, batch, diffusion, LossSettings(output_kd=0, feature_kd=0))["ddpm"]
+        return lower_terms(unet, unet, batch, diffusion, ddpm_only)["ddpm"]
 
     scores = load_criterion(settings.criterion)(teacher.unet, batches(), loss)
     plan = find_plan(

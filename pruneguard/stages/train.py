@@ -68,9 +68,7 @@ def train_bundle(
             student = (
                 load_student(settings.student, teacher)
                 if settings.student
-                else prune_in(
-                    folder, teacher, data, settings.prune, seed=settings.training.seed, on_progress=on_progress
-                )
+                else prune_in(folder, teacher, data, settings.prune, **_pruned_for(settings), on_progress=on_progress)
             )
         macs = macs_record(teacher, student)
         first = (
@@ -140,13 +138,18 @@ def prune_bundle(settings: RunSettings, out: Path, on_progress: OnProgress) -> B
             if reads_data(settings.prune.criterion)
             else None
         )
-        student = prune(teacher, data, settings.prune, seed=settings.training.seed, on_progress=on_progress)
+        student = prune(teacher, data, settings.prune, **_pruned_for(settings), on_progress=on_progress)
         macs = macs_record(teacher, student)
         pipeline = replace(teacher, unet=student)
         pipeline.save(draft.folder / "model")
         draft.update(sampler=sampler_settings(pipeline), macs=macs)
         draft.add_stage(_prune_stage(settings, source, macs))
     return Bundle.open(out)
+
+
+def _pruned_for(settings: RunSettings) -> dict[str, Any]:
+    """What the search for a plan takes from the training that follows it."""
+    return {"losses": settings.training.losses, "seed": settings.training.seed}
 
 
 def _prune_stage(settings: RunSettings, source: str, macs: dict[str, Any]) -> Stage:

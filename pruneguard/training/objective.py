@@ -26,6 +26,7 @@ def lower_terms(
     """The terms of L_ft that have a weight, unweighted: `ddpm`, `output_kd`, `feature_kd`. The teacher runs once."""
     terms: dict[str, Tensor] = {}
     predicted, features = forward_with_features(student, batch.noisy, batch.timesteps, batch.text)
+    predicted = predicted.float()  # once, so that under bfloat16 the gradients of two losses are added in float32
     if settings.ddpm:
         weights = None
         if settings.min_snr_gamma:
