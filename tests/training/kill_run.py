@@ -83,9 +83,8 @@ def moments(seconds: float, kills: int) -> Iterator[float]:
 
 def main(variant: str, folder: Path, kills: int) -> None:
     settings = TrainSettings.from_dict(VARIANTS[variant], base=TrainSettings.from_dict(BASE))
-    whole = finish(settings, folder / "warm-up")
     started = time.perf_counter()
-    finish(settings, folder / "timed")
+    whole = finish(settings, folder / "whole")
     chosen = moments(time.perf_counter() - started, kills)
     killed, in_a_row, finished = 0, 0, 0
     while killed < kills:
