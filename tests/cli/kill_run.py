@@ -1,4 +1,6 @@
-"""Runs a command once in peace and many times under fire: `python kill_run.py train|export FOLDER KILLS`.
+"""Runs a command once in peace and many times under fire: `python kill_run.py NAME FOLDER KILLS`.
+
+NAME is `train` or `export`, on a tiny model, or one of `ATELIER`, a training of the embedded model.
 
 Every attempt is a process that runs the real command line and is killed by SIGKILL. It is forked from this one, which
 has the imports already: the moments then fall on the work and not on the loading of libraries.
@@ -29,6 +31,7 @@ from pruneguard.bundle import Bundle
 from pruneguard.cli import run
 from pruneguard.export.components import components_of
 from pruneguard.export.graph import write_graph
+from pruneguard.macs import unet_macs
 from pruneguard.models import load_pipeline
 
 torch.set_num_threads(1)
@@ -48,6 +51,37 @@ lower = {lr = 1e-3, warmup = 2}
 upper = {lr = 1e-3, warmup = 1}
 erasure = {batch_size = 2, images = 2, steps = 2}
 """
+SHORT = """
+[data]
+size = 24
+[training]
+steps = 4
+batch_size = 2
+checkpoint_every = 1
+tracker = "none"
+schedule = {schedule}
+lower.warmup = 1
+upper.warmup = 1
+[training.erasure]
+eraser = {eraser}
+batch_size = 2
+images = 2
+steps = 2
+[audit]
+target = 2
+other = 2
+steps = 2
+limit = 1.0
+"""
+ALTERNATING = '{name = "alternating", every = 2}'
+ATELIER = {
+    "uce": (ALTERNATING, '"uce"'),
+    "salun": (ALTERNATING, '{name = "salun", of = "anchor", batches = 1}'),
+    "two-stage": ('{name = "two-stage", upper_steps = 2}', '"anchor"'),
+    "erase-first": ('{name = "erase-first", upper_steps = 2}', '"anchor"'),
+    "penalty": ('{name = "penalty", weight = 10.0}', '"anchor"'),
+}
+"""Schedule and eraser of each training of the embedded model."""
 CONCEPT = """
 name = "glow"
 prompts = ["a disc in glow style"]
@@ -134,17 +168,31 @@ def leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def kill_training(folder: Path, kills: int) -> int:
-    """Trainings into folders of their own, each killed a few times before it may finish; returns the kills."""
+def tiny_command(folder: Path) -> list[str]:
+    """A training of the tiny model on pictures with captions, without an audit."""
+    write_model(folder / "model")
+    write_pictures(folder / "pictures")
     (folder / "glow.toml").write_text(CONCEPT)
     (folder / "settings.toml").write_text(SETTINGS)
+    given = {"model": "model", "data": "pictures", "config": "settings.toml", "concepts": "glow.toml"}
+    return ["train", *(part for name, value in given.items() for part in (f"--{name}", str(folder / value)))]
+
+
+def atelier_command(name: str, folder: Path) -> list[str]:
+    """A short training of the embedded model by one eraser or schedule, with a small audit."""
+    schedule, eraser = ATELIER[name]
+    (folder / "settings.toml").write_text(SHORT.format(schedule=schedule, eraser=eraser))
+    return ["train", "--concepts", "mosaic", "--config", str(folder / "settings.toml")]
+
+
+def kill_training(given: Sequence[str], folder: Path, kills: int) -> int:
+    """Trainings into folders of their own, each killed a few times before it may finish; returns the kills."""
 
     def command(out: Path) -> list[str]:
-        given = {"model": "model", "data": "pictures", "config": "settings.toml", "concepts": "glow.toml"}
-        options = [part for name, value in given.items() for part in (f"--{name}", str(folder / value))]
-        return ["train", *options, "--criterion", "magnitude", "--out", str(out)]
+        return [*given, "--criterion", "magnitude", "--out", str(out)]
 
     log = folder / "log"
+    unet_macs(load_pipeline(folder / "model" if (folder / "model").is_dir() else "atelier").unet)  # loads more libraries
     seconds = finish(command(folder / "whole"), log)
     whole = Bundle.open(folder / "whole").manifest.files
     killed, chosen = 0, moments(seconds, kills)
@@ -170,6 +218,7 @@ def warm_up(folder: Path) -> None:
 
 def kill_export(folder: Path, kills: int) -> int:
     """Exports of one bundle, killed a few times before one may finish; returns the kills."""
+    write_model(folder / "model")
     warm_up(folder)
     log, out = folder / "log", folder / "bundle"
     made_from = ["--model", str(folder / "model"), "--criterion", "magnitude", "--out", str(out)]
@@ -191,10 +240,12 @@ def kill_export(folder: Path, kills: int) -> int:
     return killed
 
 
-def main(command: str, folder: Path, kills: int) -> None:
-    write_model(folder / "model")
-    write_pictures(folder / "pictures")
-    killed = {"train": kill_training, "export": kill_export}[command](folder, kills)
+def main(name: str, folder: Path, kills: int) -> None:
+    if name == "export":
+        killed = kill_export(folder, kills)
+    else:
+        command = tiny_command(folder) if name == "train" else atelier_command(name, folder)
+        killed = kill_training(command, folder, kills)
     print(f"killed {killed}, equal")
 
 

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-KILLS = 20
-Runs = dict[str, "subprocess.Popen[str]"]
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """Both commands under fire at once, one on each core."""
-    script = Path(__file__).with_name("kill_run.py")
-    started: Runs = {}
-    for command in ("train", "export"):
-        arguments = [sys.executable, str(script), command, str(tmp_path_factory.mktemp(command)), str(KILLS)]
-        started[command] = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    yield started
-    for process in started.values():
-        process.kill()
-        process.communicate()
-
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["train", "export"])
-def test_a_command_killed_at_twenty_moments_ends_as_if_left_alone(command: str, runs: Runs) -> None:
-    told, complained = runs[command].communicate()
-    assert runs[command].returncode == 0, complained
-    assert told.splitlines()[-1] == f"killed {KILLS}, equal"
+@pytest.mark.parametrize(
+    ("name", "kills"),
+    [
+        ("train", 20),
+        ("export", 20),
+        ("uce", 10),
+        ("salun", 10),
+        ("two-stage", 10),
+        ("erase-first", 10),
+        ("penalty", 10),
+    ],
+)
+def test_a_command_killed_at_random_moments_ends_as_if_left_alone(name: str, kills: int, tmp_path: Path) -> None:
+    script = Path(__file__).with_name("kill_run.py")
+    done = subprocess.run(
+        [sys.executable, str(script), name, str(tmp_path), str(kills)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"killed {kills}, equal"

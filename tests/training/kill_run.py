@@ -1,6 +1,6 @@
-"""Trains a tiny student once in peace and once under fire: `python kill_run.py FOLDER KILLS`.
+"""Trains a tiny student once in peace and once under fire: `python kill_run.py VARIANT FOLDER KILLS`.
 
-Each attempt is a fork, so that the imports are paid once; most are killed at a random moment.
+Each attempt is a fork, so that the imports and the models are paid once; most are killed at a random moment.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -27,63 +29,88 @@ warnings.simplefilter("ignore")
 TEACHER = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["build_tiny_pipeline"]()
 DATA = from_atelier(TEACHER, 8, seed=0)
 GLOW = Concept(name="glow", prompts=("a disc in glow style",), anchors=("a disc in flat style",), terms=("glow",))
-SETTINGS = TrainSettings.from_dict(
-    {
-        "steps": 6,
-        "batch_size": 2,
-        "schedule": {"every": 2},
-        "tracker": "none",
-        "checkpoint_every": 1,
-        "lower": {"lr": 1e-3, "warmup": 2},
-        "upper": {"lr": 1e-3, "warmup": 1},
-        "erasure": {"batch_size": 2, "images": 2, "steps": 2},
-    }
-)
+IN_A_ROW = 5
+"""Kills of one run before it may finish."""
+BASE: dict[str, Any] = {
+    "steps": 6,
+    "batch_size": 2,
+    "schedule": {"every": 2},
+    "tracker": "none",
+    "checkpoint_every": 1,
+    "lower": {"lr": 1e-3, "warmup": 2},
+    "upper": {"lr": 1e-3, "warmup": 1},
+    "erasure": {"batch_size": 2, "images": 2, "steps": 2},
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "alternating": {},
+    "salun": {"erasure": {"eraser": {"name": "salun", "of": "esd", "batches": 2}}},
+    "two-stage": {"schedule": {"name": "two-stage", "upper_steps": 3}},
+    "erase-first": {"schedule": {"name": "erase-first", "upper_steps": 3}},
+    "penalty": {"steps": 4, "schedule": {"name": "penalty", "weight": 10.0}},
+    "penalty-copy": {"steps": 3, "schedule": {"name": "penalty", "copy": True, "inner": 2}},
+    "uce": {"erasure": {"eraser": "uce"}},
+}
 
 
-def attempt(folder: Path) -> int:
+def attempt(settings: TrainSettings, folder: Path) -> int:
     """The process that trains in `folder`, from the start or from what it finds there."""
     child = os.fork()
     if child == 0:
-        train(TEACHER, copy.deepcopy(TEACHER.unet), DATA, [GLOW], SETTINGS, folder)
+        train(TEACHER, copy.deepcopy(TEACHER.unet), DATA, [GLOW], settings, folder)
         os._exit(0)
     return child
 
 
-def finish(folder: Path) -> dict[str, torch.Tensor]:
-    """The last weights of a run that is left alone."""
-    _, status = os.waitpid(attempt(folder), 0)
+def finish(settings: TrainSettings, folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of the last checkpoint of a run that is left alone: weights, moments and states."""
+    _, status = os.waitpid(attempt(settings, folder), 0)
     assert status == 0, status
-    return load_file(folder / "checkpoints" / "step-00000006" / "weights.safetensors")
+    last = max((folder / "checkpoints").glob("step-*"))
+    return {
+        f"{path.stem}.{name}": tensor for path in last.glob("*.safetensors") for name, tensor in load_file(path).items()
+    }
 
 
-def main(folder: Path, kills: int) -> None:
-    whole = finish(folder / "warm-up")
+def moments(seconds: float, kills: int) -> Iterator[float]:
+    """One random moment in each of `kills` equal parts of a run, shuffled; then any, until the caller has enough."""
+    rng = random.Random(0)
+    parts = [(part + rng.random()) / kills * seconds for part in range(kills)]
+    rng.shuffle(parts)
+    yield from parts
+    while True:
+        yield rng.uniform(0, seconds)
+
+
+def main(variant: str, folder: Path, kills: int) -> None:
+    settings = TrainSettings.from_dict(VARIANTS[variant], base=TrainSettings.from_dict(BASE))
     started = time.perf_counter()
-    finish(folder / "timed")
-    seconds = time.perf_counter() - started
-    moments, killed, finished = random.Random(0), 0, 0
+    whole = finish(settings, folder / "whole")
+    chosen = moments(time.perf_counter() - started, kills)
+    killed, in_a_row, finished = 0, 0, 0
     while killed < kills:
         run = folder / f"killed-{finished}"
-        child = attempt(run)
-        time.sleep(moments.uniform(0, seconds))
+        child = attempt(settings, run)
+        time.sleep(next(chosen))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) or status == 0, status
         killed += os.WIFSIGNALED(status)
+        in_a_row += 1
         for checkpoint in (run / "checkpoints").glob("step-*"):
             load_file(checkpoint / "weights.safetensors")
             assert (checkpoint / "state.json").stat().st_size
-        if not os.WIFSIGNALED(status):  # it was done before the kill: judge it, and start another
-            assert status == 0, status
-            check(finish(run), whole)
-            finished += 1
-    check(finish(folder / f"killed-{finished}"), whole)
+        if not os.WIFSIGNALED(status) or in_a_row == IN_A_ROW:  # judge this run, and start another
+            check(finish(settings, run), whole)
+            finished, in_a_row = finished + 1, 0
+    check(finish(settings, folder / f"killed-{finished}"), whole)
     print(f"killed {killed}, equal")
 
 
 def check(after: dict[str, torch.Tensor], whole: dict[str, torch.Tensor]) -> None:
-    assert all(torch.equal(whole[name], after[name]) for name in whole)
+    assert set(after) == set(whole)
+    unequal = [name for name in whole if not torch.equal(whole[name], after[name])]
+    assert not unequal, unequal
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

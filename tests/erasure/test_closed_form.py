@@ -1,0 +1,82 @@
+"""Equation 7 of Unified Concept Editing against a least-squares solver that knows nothing of the closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pruneguard.erasure.closed_form import closed_form_edit
+
+
+def random_rows(*shapes: tuple[int, int], seed: int = 0) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+
+
+def least_squares(
+    weight: Tensor, concepts: Tensor, guides: Tensor, preserve: Tensor, scales: tuple[float, float, float]
+) -> Tensor:
+    """The minimiser of equation 7, from its stacked rows, each multiplied by the root of its weight."""
+    erase, keep, ridge = np.sqrt(scales)
+    identity = np.eye(weight.shape[1])
+    states = np.vstack([erase * concepts.numpy(), keep * preserve.numpy(), ridge * identity])
+    old = weight.numpy().T
+    values = np.vstack([erase * guides.numpy() @ old, keep * preserve.numpy() @ old, ridge * old])
+    return torch.from_numpy(np.linalg.lstsq(states, values, rcond=None)[0].T.copy())
+
+
+@pytest.mark.parametrize("scales", [(1.0, 1.0, 0.5), (10.0, 0.1, 0.01), (0.3, 5.0, 2.0)])
+@pytest.mark.parametrize(("out", "d", "n", "m"), [(6, 8, 3, 2), (5, 16, 40, 30), (64, 32, 1, 1), (7, 24, 9, 0)])
+def test_the_edit_is_the_least_squares_solution(
+    out: int, d: int, n: int, m: int, scales: tuple[float, float, float]
+) -> None:
+    weight, concepts, guides, preserve = random_rows((out, d), (n, d), (n, d), (m, d))
+    edited = closed_form_edit(
+        weight, concepts, guides, preserve, erase_scale=scales[0], preserve_scale=scales[1], ridge=scales[2]
+    )
+    wanted = least_squares(weight, concepts, guides, preserve, scales)
+    assert (edited - wanted).abs().max().item() < 1e-8
+
+
+def test_the_weight_keeps_its_dtype_and_is_not_written_to() -> None:
+    weight, concepts, guides, preserve = (rows.float() for rows in random_rows((4, 8), (2, 8), (2, 8), (3, 8)))
+    before = weight.clone()
+    edited = closed_form_edit(weight, concepts, guides, preserve, erase_scale=1, preserve_scale=1, ridge=0.5)
+    assert edited.dtype == torch.float32
+    assert torch.equal(weight, before)
+
+
+def test_without_an_erase_scale_the_weight_stays_bit_for_bit() -> None:
+    weight, concepts, guides, preserve = random_rows((4, 8), (2, 8), (2, 8), (3, 8))
+    edited = closed_form_edit(weight, concepts, guides, preserve, erase_scale=0, preserve_scale=1, ridge=0.5)
+    assert torch.equal(edited, weight)
+
+
+def test_a_concept_that_is_its_own_guide_leaves_the_weight() -> None:
+    weight, concepts, preserve = random_rows((4, 8), (2, 8), (3, 8))
+    edited = closed_form_edit(weight, concepts, concepts, preserve, erase_scale=1, preserve_scale=1, ridge=0.5)
+    assert torch.equal(edited, weight)
+
+
+def test_the_ridge_holds_the_weight() -> None:
+    weight, concepts, guides, preserve = random_rows((4, 8), (2, 8), (2, 8), (3, 8))
+    moved = [
+        (closed_form_edit(weight, concepts, guides, preserve, erase_scale=1, preserve_scale=1, ridge=ridge) - weight)
+        .norm()
+        .item()
+        for ridge in (0.1, 1.0, 10.0, 1e9)
+    ]
+    assert moved == sorted(moved, reverse=True)
+    assert moved[-1] < 1e-7
+
+
+def test_an_edit_that_preserves_its_guides_and_has_no_ridge_to_speak_of_changes_nothing_twice() -> None:
+    weight, concepts, guides = random_rows((4, 16), (3, 16), (3, 16))
+    scales = {"erase_scale": 1.0, "preserve_scale": 1.0, "ridge": 1e-6}
+    once = closed_form_edit(weight, concepts, guides, guides, **scales)
+    twice = closed_form_edit(once, concepts, guides, guides, **scales)
+    assert (once - weight).norm().item() > 1
+    assert (once @ concepts.T - weight @ guides.T).abs().max().item() < 1e-4
+    assert (twice - once).abs().max().item() < 1e-4
