@@ -45,7 +45,7 @@ from pruneguard.export.graph import write_graph
 from pruneguard.measurement import Measurement, Protocol, read_measurements
 from pruneguard.measurement import show as show_measurement
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel, load_pipeline
-from pruneguard.runtime import Components, GuardedSampler, OnnxEngine, draw, onnx_components
+from pruneguard.runtime import Components, GuardedSampler, OnnxEngine, draw, engine_components, onnx_components
 from pruneguard.settings import plain
 
 RESULT = Path("benchmarks/results/latency.json")
@@ -79,7 +79,9 @@ class Subjects:
 
 
 def open_engines(source: Path | Bundle, threads: int) -> Components:
-    """The engines of a bundle or of an export folder."""
+    """The first engine of a bundle, or that of an export folder."""
+    if isinstance(source, Bundle):
+        return engine_components(source.path, source.manifest, next(iter(source.manifest.engines)), threads=threads)
     return onnx_components(source, threads=threads)
 
 

@@ -23,7 +23,7 @@ from pruneguard.evaluation.bounds import upper_bound
 from pruneguard.families.atelier.detector import OracleDetector
 from pruneguard.families.atelier.prompts import atelier_prompts
 from pruneguard.measurement import Measurement, Protocol, show
-from pruneguard.runtime import draw, onnx_components
+from pruneguard.runtime import draw, engine_components
 from pruneguard.settings import plain
 from pruneguard.stages.audit import bundle_concepts
 
@@ -48,7 +48,8 @@ def attempts(concept: Concept, prompts: Sequence[str]) -> dict[str, dict[str, An
 
 def measure(bundle: Bundle, concept: Concept, *, pictures: int, seed: int) -> dict[str, Measurement]:
     """The rate of the concept by attempt, with its one-sided 95 % bound; each has the same prompts and seeds."""
-    components, oracle = onnx_components(bundle), OracleDetector()
+    name = next(iter(bundle.manifest.engines))
+    components, oracle = engine_components(bundle.path, bundle.manifest, name), OracleDetector()
     prompts = atelier_prompts(concept, target=pictures, other=0, seed=seed).target
     rows: dict[str, Measurement] = {}
     for name, changes in attempts(concept, prompts).items():

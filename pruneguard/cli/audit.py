@@ -7,16 +7,14 @@ from typing import Any
 
 import click
 
-from pruneguard.cli.options import BUNDLE
+from pruneguard.cli.options import bundle_option
 from pruneguard.errors import AuditError
 
 
 @click.command("audit", short_help="Measure suppression and preservation of a bundle.")
-@click.option("--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="The bundle.")
-@click.option(
-    "--subject", type=click.Choice(["model", "onnx"]), help="What to measure.  [default: the engine if there is one]"
-)
-@click.option("--detector", help="One for all concepts, such as clip:FOLDER_OR_HUB_ID.  [default: as in training]")
+@bundle_option
+@click.option("--subject", help="model, or an engine.  [default: every engine, or the model]")
+@click.option("--detector", help="One for all concepts.  [default: as in training]")
 @click.option("--target", type=click.IntRange(min=1), help="Pictures that call for a concept.")
 @click.option("--other", type=click.IntRange(min=0), help="Pictures that do not.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the first picture.")
@@ -27,25 +25,27 @@ def command(bundle: Path, subject: str | None, detector: str | None, **given: An
     """
     from dataclasses import replace
 
-    from pruneguard.bundle import Bundle
+    from pruneguard.bundle import MODEL, Bundle
     from pruneguard.runs.progress import RichProgress
     from pruneguard.stages.audit import audit_bundle, recorded_audit
 
     opened = Bundle.open(bundle)
-    subject = subject or ("onnx" if opened.weights("onnx") else "model")
     recorded, its_detector = recorded_audit(opened)
     settings = replace(recorded, **{name: value for name, value in given.items() if value is not None})
-    with RichProgress() as progress:
-        results, dropped = audit_bundle(bundle, subject, detector or its_detector, settings, progress)
-    title = f"{subject}, limit {settings.limit:.0%}"
-    _print({result.concept: result.measurements for result in results}, title)
-    for concept, reason in dropped.items():
-        click.echo(f"{concept}: not recorded: {reason}")
-    failed = [result.concept for result in results if result.drawn.value > settings.limit]
+    failed: set[str] = set()
+    follows = ""
+    for name in [subject] if subject else list(opened.manifest.engines) or [MODEL]:
+        with RichProgress() as progress:
+            results, dropped = audit_bundle(bundle, name, detector or its_detector, settings, progress)
+        _print({result.concept: result.measurements for result in results}, f"{name}, limit {settings.limit:.0%}")
+        for concept, reason in dropped.items():
+            click.echo(f"{concept}: not recorded: {reason}")
+        too_often = {result.concept for result in results if result.drawn.value > settings.limit}
+        if too_often - set(dropped):
+            follows = f"; the runtime refuses {bundle} until it is trained again"
+        failed |= too_often
     if failed:
-        recorded_too = set(failed) - set(dropped)
-        follows = f"; the runtime refuses {bundle} until it is trained again" if recorded_too else ""
-        raise AuditError(f"{', '.join(failed)}: drawn too often{follows}")
+        raise AuditError(f"{', '.join(sorted(failed))}: drawn too often{follows}")
 
 
 def _print(rows: dict[str, Any], title: str) -> None:

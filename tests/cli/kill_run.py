@@ -192,7 +192,9 @@ def kill_training(given: Sequence[str], folder: Path, kills: int) -> int:
         return [*given, "--criterion", "magnitude", "--out", str(out)]
 
     log = folder / "log"
-    unet_macs(load_pipeline(folder / "model" if (folder / "model").is_dir() else "atelier").unet)  # loads more libraries
+    unet_macs(
+        load_pipeline(folder / "model" if (folder / "model").is_dir() else "atelier").unet
+    )  # loads more libraries
     seconds = finish(command(folder / "whole"), log)
     whole = Bundle.open(folder / "whole").manifest.files
     killed, chosen = 0, moments(seconds, kills)

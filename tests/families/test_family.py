@@ -13,6 +13,7 @@ from pruneguard.bundle import Stage, write_bundle
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.families import DEFAULT, FAMILIES, Family, family_of, find_family
+from pruneguard.settings import Choice
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_stable_diffusion_audits_what_training_has_not_seen() -> None:
 
 def test_each_familys_preset_is_its_own() -> None:
     small, large = find_family("atelier").preset, find_family(DEFAULT).preset
-    assert (large.steps, large.every, large.batch_size) == (20_000, 20, 64)
+    assert (large.steps, large.schedule, large.batch_size) == (20_000, Choice("alternating", {"every": 20}), 64)
     assert (large.lower.lr, large.upper.lr, large.lower.warmup, large.upper.warmup) == (1e-6, 5e-6, 250, 250)
-    assert (large.erasure.eraser, large.erasure.source.kind) == ("esd", "noised")
-    assert (small.steps, small.every, small.erasure.eraser) == (150, 3, "anchor")
+    assert (large.erasure.eraser.name, large.erasure.source.kind) == ("esd", "noised")
+    assert (small.steps, small.schedule.options, small.erasure.eraser.name) == (150, {"every": 3}, "anchor")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pruneguard.bundle import Bundle, Stage, write_bundle
+from pruneguard.bundle import Bundle, Policy, Stage, write_bundle
 from pruneguard.cli import run
 from pruneguard.concepts import Concept
 from pruneguard.data.cache import CacheSettings, build_latent_set
@@ -28,6 +28,7 @@ from pruneguard.measurement import Measurement
 from pruneguard.models import Pipeline
 from pruneguard.registry import NoSettings
 from pruneguard.runs.progress import OnProgress, silent
+from pruneguard.settings import Choice
 from pruneguard.stages.data import build_data
 from pruneguard.stages.settings import RunSettings
 from pruneguard.training.settings import TrainSettings
@@ -105,7 +106,7 @@ def toys() -> Iterator[None]:
         return Family(
             name="toy",
             claims=lambda model: model == "toy",
-            preset=TrainSettings(steps=3, every=1, seed=1),
+            preset=TrainSettings(steps=3, schedule=Choice("alternating", {"every": 1}), seed=1),
             concept_names=("fog", "rain"),
             concept=lambda name: {"fog": FOG, "rain": RAIN}[name],
             audit_prompts=toy_prompts,
@@ -129,11 +130,12 @@ def black(components: Any, prompts: Any, *given: Any, **options: Any) -> Images:
 def write_toy_bundle(path: Path, pipeline: Pipeline, concepts: tuple[Concept, ...]) -> None:
     with write_bundle(path) as draft:
         pipeline.save(draft.folder / "model")
-        draft.add_stage(Stage(name="prune", settings={"family": "toy"}))
+        draft.add_stage(Stage(name="prune"))
         draft.update(
             sampler=sampler_settings(pipeline),
             concepts={concept.name: asdict(concept) for concept in concepts},
-            policy={"concepts": [concept.name for concept in concepts], "limit": 0.5},
+            policy=Policy([concept.name for concept in concepts], 0.5),
+            family="toy",
         )
 
 
@@ -155,7 +157,7 @@ def test_an_audit_asks_each_concepts_detector_and_shows_the_familys_metric(
     assert rows["fog"].count("0.125") == rows["rain"].count("0.125") == 1
     assert "fog: drawn too often" in shown.err
     audits = {audit.concept: audit for audit in Bundle.open(tmp_path / "bundle").manifest.audits}
-    assert {name: (audit.detector, audit.passed) for name, audit in audits.items()} == {
+    assert {name: (audit.drawn.protocol.detector, audit.passed) for name, audit in audits.items()} == {
         "fog": ("always", False),
         "rain": ("never", True),
     }
@@ -166,7 +168,7 @@ def test_one_detector_can_be_chosen_for_all_concepts(toys: None, tiny_pipeline: 
     options = ("--target", "1", "--other", "1", "--detector", "always")
     assert run(["audit", "--bundle", str(tmp_path / "bundle"), *options]) == 1
     audits = Bundle.open(tmp_path / "bundle").manifest.audits
-    assert {audit.detector for audit in audits} == {"always"}
+    assert {audit.drawn.protocol.detector for audit in audits} == {"always"}
     assert not any(audit.passed for audit in audits)
 
 

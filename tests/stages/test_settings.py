@@ -21,7 +21,11 @@ def test_each_family_has_its_preset() -> None:
     small, large = RunSettings.resolve("atelier", {}), RunSettings.resolve("owner/model", {})
     assert (small.family.name, small.training) == ("atelier", find_family("atelier").preset)
     assert (large.family.name, large.training) == (DEFAULT, find_family(DEFAULT).preset)
-    assert (large.training.steps, large.training.every, large.training.batch_size) == (20_000, 20, 64)
+    assert (large.training.steps, large.training.schedule.options["every"], large.training.batch_size) == (
+        20_000,
+        20,
+        64,
+    )
     assert (large.training.lower.lr, large.training.upper.lr, large.training.lower.warmup) == (1e-6, 5e-6, 250)
     assert small.prune == large.prune == PruneSettings(budget=0.58, criterion="taylor", batches=16)
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from pruneguard.concepts.concept import Concept, check_prompts
+from pruneguard.concepts.concept import Concept
 from pruneguard.erasure.closed_form import apply_direction, edit_direction
 from pruneguard.erasure.contract import ERASERS, UpperStep
 from pruneguard.erasure.task import ErasureTask
 from pruneguard.errors import ConfigError
+from pruneguard.text.prompts import check_prompts
 
 if TYPE_CHECKING:
     from pruneguard.models import Pipeline
