@@ -27,7 +27,8 @@ def edit_direction(
     identity = torch.eye(c.shape[1], dtype=torch.float64, device=c.device)
     m = ridge * identity + erase_scale * c.T @ c + preserve_scale * p.T @ p
     # M is symmetric: D M = R^T is M D^T = R.
-    return torch.linalg.solve(m, erase_scale * c.T @ (g - c)).T
+    transposed: Tensor = torch.linalg.solve(m, erase_scale * c.T @ (g - c))
+    return transposed.T
 
 
 def closed_form_edit(

@@ -160,7 +160,7 @@ def test_keys_and_values_of_cross_attention_change_and_nothing_else(tiny_pipelin
 
 @pytest.mark.parametrize(("options", "bound"), [({"erase_scale": 0.0}, 0.0), ({"ridge": 1e12}, 1e-6)])
 def test_limits_that_leave_the_weights(
-    tiny_pipeline: Pipeline, task: ErasureTask, options: dict[str, float], bound: float
+    tiny_pipeline: Pipeline, task: ErasureTask, options: dict[str, Any], bound: float
 ) -> None:
     after = edited(task, **options)
     for name, old in weights(tiny_pipeline.unet, after).items():
@@ -168,7 +168,7 @@ def test_limits_that_leave_the_weights(
 
 
 def test_many_edits_change_little_more_than_one(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
-    options = {"tokens": "last", "ridge": 1e-3}
+    options: dict[str, Any] = {"tokens": "last", "ridge": 1e-3}
     once = edited(build_task(tiny_pipeline, tiny_pipeline.unet, tmp_path), steps=1, **options)
     often = edited(build_task(tiny_pipeline, tiny_pipeline.unet, tmp_path), steps=10, **options)
     for name, old in weights(tiny_pipeline.unet, once).items():

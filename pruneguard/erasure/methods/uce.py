@@ -149,7 +149,6 @@ class UCE:
     def upper(self, unet: nn.Module, step: UpperStep) -> None:
         """Edits the student's weights in place."""
         for weight in self.parameters.values():
-            self._direction = self._direction.to(weight.device)
             weight.copy_(apply_direction(weight, self._direction))
 
     def constrain(self, gradients: dict[str, Tensor]) -> None:
@@ -166,7 +165,7 @@ class UCE:
 def _keys_and_values(unet: nn.Module) -> dict[str, nn.Parameter]:
     """Weights of `attn2.to_k` and `attn2.to_v`, (out, d) each, by name; blocks that pruning removed are not there."""
     found = {
-        f"unet.{name}.weight": module.weight
+        f"unet.{name}.weight": module.get_parameter("weight")
         for name, module in unet.named_modules()
         if isinstance(module, nn.Linear) and name.endswith(("attn2.to_k", "attn2.to_v"))
     }
