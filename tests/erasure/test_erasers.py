@@ -166,7 +166,12 @@ def test_captions_are_searched_for_minors_only_if_data_pictures_are_mixed_in(
     task: ErasureTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("pruneguard.erasure.task.mentions_minors", lambda words: asked.append(words) or False)
+
+    def none(words: str) -> bool:
+        asked.append(words)
+        return False
+
+    monkeypatch.setattr("pruneguard.erasure.task.mentions_minors", none)
     for source in (
         SourceSettings(kind="noised"),
         SourceSettings(kind="partial"),
