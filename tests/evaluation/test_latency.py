@@ -62,7 +62,7 @@ def test_a_guided_call_has_two_rows_and_is_the_same_for_module_and_engine(tiny_p
     inputs = guided_inputs(tiny_pipeline)
     assert {name: value.shape for name, value in inputs.items()} == {
         "sample": (2, 4, 16, 16),
-        "timestep": (),
+        "timestep": (2,),
         "encoder_hidden_states": (2, 32, 32),
     }
     assert not np.array_equal(*inputs["encoder_hidden_states"])  # the empty prompt and a prompt

@@ -210,7 +210,7 @@ def test_a_broken_engine_is_named(make_pipeline: Any, tmp_path: Path, monkeypatc
     whole = vars(onnx)["write_graph"]
 
     def cut(component: Any, path: Path, *, opset: int) -> int:
-        nodes = whole(component, path, opset=opset)
+        nodes: int = whole(component, path, opset=opset)
         if component.name == "vae_decoder":
             path.write_bytes(path.read_bytes()[:-1000])
         return nodes
