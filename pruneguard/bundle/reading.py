@@ -88,7 +88,7 @@ class Bundle:
         return cls(folder, manifest, found, version)
 
     def file(self, relative: str) -> Path:
-        """The path of a file of this bundle. Raises BundleError for a path that leaves the bundle, LineageError for a link."""
+        """The path of a file of this bundle. Raises BundleError if it leads outside, LineageError for a link."""
         path = self.path
         for part in check_relative(relative, str(self.path)).split("/"):
             path = path / part
