@@ -247,6 +247,11 @@ def shard_index(folder: Path, weight_map: object) -> None:
     (folder / (WEIGHTS + ".index.json")).write_text(json.dumps({"weight_map": weight_map}))
 
 
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def edit_config(folder: Path, **changes: Any) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
@@ -291,7 +296,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: edit_weights(f, lambda b: b.replace(b'"data_offsets":[0,', b'"data_offsets":[1,', 1)),
         r"not a safetensors file \(invalid ",
     ),
-    "pipe": (lambda f: ((f / WEIGHTS).unlink(), os.mkfifo(f / WEIGHTS)), "not a regular file"),
+    "pipe": (lambda f: pipe(f / WEIGHTS), "not a regular file"),
     "tensor missing": (drop_a_tensor, "1 tensors are missing, such as conv_in.bias"),
     "shard outside": (
         lambda f: shard_index(f, {"a": "../x.safetensors"}),
@@ -306,7 +311,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "deep json": (lambda f: (f / "unet" / "config.json").write_text("[" * 100_000), "it is nested too deeply"),
     "pipe for a config": (
-        lambda f: ((f / "vae" / "config.json").unlink(), os.mkfifo(f / "vae" / "config.json")),
+        lambda f: pipe(f / "vae" / "config.json"),
         "vae.config.json: not a regular file",
     ),
     "no vocabulary": (
