@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -43,7 +43,7 @@ def convert(values: Mapping[str, Any], kind: type[T], where: str) -> T:
     try:
         return msgspec.convert(dict(values), kind, strict=True)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {_plainly(error)}") from None
+        raise ConfigError(f"{where}: {_plainly(error, kind)}") from None
 
 
 def override(settings: T, values: Mapping[str, Any], where: str = "") -> T:
@@ -72,7 +72,7 @@ def override(settings: T, values: Mapping[str, Any], where: str = "") -> T:
             {**current_values, **changes}, type(settings), strict=True, from_attributes=True, builtin_types=None
         )
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where or 'configuration'}: {_plainly(error)}") from None
+        raise ConfigError(f"{where or 'configuration'}: {_plainly(error, type(settings))}") from None
 
 
 def plain(value: Any) -> Any:
@@ -88,8 +88,14 @@ def plain(value: Any) -> Any:
     return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-def _plainly(error: msgspec.ValidationError) -> str:
-    """msgspec's message with the path in front: "`lower.lr` must be a float, not a str"."""
+def _plainly(error: msgspec.ValidationError, kind: type[Any]) -> str:
+    """msgspec's message with the path in front, and the words that a field of fixed words takes.
+
+    "`lr`: Expected `float`, got `str`"; "`precision`: Invalid enum value 'fp16'; choose from no, bf16".
+    """
     text, _, path = str(error).partition(" - at `$")
     path = path.rstrip("`").lstrip(".")
+    hint = get_type_hints(kind).get(path)
+    if get_origin(hint) is Literal:
+        text += f"; choose from {', '.join(map(str, get_args(hint)))}"
     return f"`{path}`: {text}" if path else text

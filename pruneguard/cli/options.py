@@ -32,19 +32,15 @@ def model_options(function: F) -> F:
     """What to prune, from which data, and how far."""
     for option in reversed(
         (
-            click.option("--model", help="atelier, a folder, a bundle, or a hub id.  [default: atelier]"),
-            click.option("--data", help="atelier, synthetic, coco, or a folder with metadata.jsonl."),
-            click.option("--captions", help="Captions for synthetic data, or COCO's annotations."),
+            click.option("--model", help="atelier, a folder, a bundle or a hub id."),
+            click.option("--data", help="A data source, or a folder with metadata.jsonl."),
+            click.option("--captions", help="Captions, or COCO's annotations."),
             click.option("--images", help="COCO's folder of pictures."),
-            click.option(
-                "--budget",
-                type=click.FloatRange(0, 1, min_open=True),
-                help="Share of the MACs to keep.  [default: 0.58]",
-            ),
-            click.option("--criterion", help="taylor or magnitude.  [default: taylor]"),
-            click.option("--seed", type=click.IntRange(min=0), help="Seed of data, search and training.  [default: 0]"),
-            click.option("--config", type=click.Path(path_type=Path), help="TOML with these and any other settings."),
-            click.option("--dry-run", is_flag=True, help="Print all settings as such a file, and stop."),
+            click.option("--budget", type=click.FloatRange(0, 1, min_open=True), help="Share of MACs to keep."),
+            click.option("--criterion", help="What scores the weights: taylor, magnitude."),
+            click.option("--seed", type=click.IntRange(min=0), help="Of data, search and training."),
+            click.option("--config", type=click.Path(path_type=Path), help="TOML with any of the settings."),
+            click.option("--dry-run", is_flag=True, help="Print all settings as TOML, and stop."),
         )
     ):
         function = option(function)
@@ -63,33 +59,39 @@ _PLACES = {
     "criterion": ("prune", "criterion"),
     "seed": ("training", "seed"),
     "steps": ("training", "steps"),
+    "eraser": ("training", "erasure", "eraser"),
+    "schedule": ("training", "schedule"),
 }
 
 
 def read_settings(config: Path | None, options: Mapping[str, Any]) -> RunSettings:
-    """The configuration file's settings with the options that were given on top.
+    """The configuration file's settings, changed by the options that were given.
 
-    Raises ConfigError, which names the file where the file alone is wrong.
+    Raises ConfigError, which names the file if the fault lies there.
     """
     from pruneguard.errors import ConfigError
+    from pruneguard.settings import override
     from pruneguard.stages.settings import RunSettings, read_tables
 
     tables = read_tables(config)
     model = options.get("model") or tables.pop("model", "atelier")
-    if config:
-        try:
-            RunSettings.resolve(model, tables)
-        except ConfigError as error:
-            raise ConfigError(f"--config {config}: {error}") from None
+    try:
+        settings = RunSettings.resolve(model, tables)
+    except ConfigError as error:
+        if not config:
+            raise
+        raise ConfigError(f"--config {config}: {error}") from None
+    # Options change the file's settings one by one: an eraser that is named again keeps the file's options for it.
+    changes: dict[str, Any] = {}
     for option, (*path, name) in _PLACES.items():
-        if options.get(option) not in (None, ()):
-            table = tables
+        if option != "model" and options.get(option) not in (None, ()):
+            table = changes
             for part in path:
                 table = table.setdefault(part, {})
             table[name] = options[option]
-    return RunSettings.resolve(model, {**tables, "model": model})
+    return override(settings, changes)
 
 
 def macs_line(macs: dict[str, Any]) -> str:
-    """What stays of the dense UNet, in words."""
+    """The share of the dense UNet's MACs that is left, in words."""
     return f"{macs['ratio']:.1%} of the dense UNet's MACs, {macs['pruned'] / 1e9:.3f} of {macs['dense'] / 1e9:.3f} G"

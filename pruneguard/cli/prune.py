@@ -10,8 +10,8 @@ import click
 from pruneguard.cli.options import BUNDLE, macs_line, model_options, read_settings
 
 
-@click.command("prune")
-@click.option("--out", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="The bundle to write.")
+@click.command("prune", short_help="Prune a model to a MAC budget.")
+@click.option("--out", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="Bundle to write.")
 @model_options
 def command(out: Path, config: Path | None, dry_run: bool, **options: Any) -> None:
     """Prune a model to a MAC budget; it draws badly until it is trained."""

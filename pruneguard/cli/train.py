@@ -15,18 +15,22 @@ if TYPE_CHECKING:
     from pruneguard.bundle import Bundle
 
 
-@click.command("train")
-@click.option(
-    "--concepts", type=Names(), default="", help="What to suppress, by name or TOML file, with commas between."
-)
-@click.option("--out", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="The bundle to write.")
+@click.command("train", short_help="Prune a model, distil it and suppress concepts.")
+@click.option("--concepts", type=Names(), default="", help="Names or TOML files, with commas.")
+@click.option("--out", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="Bundle to write.")
 @model_options
-@click.option("--student", help="A model that was pruned before; it is trained as it is.")
-@click.option("--steps", type=click.IntRange(min=1), help="Lower steps; the preset's own when left out.")
-@click.option("--detector", help="oracle, or clip:FOLDER_OR_HUB_ID.  [default: atelier's oracle, none elsewhere]")
+@click.option("--student", help="A pruned model; trained as it is.")
+@click.option("--steps", type=click.IntRange(min=1), help="Lower steps, instead of the preset's.")
+@click.option("--eraser", metavar="NAME", help="How to suppress: anchor, esd, ...")
+@click.option("--schedule", metavar="NAME", help="How to combine: alternating, penalty, ...")
+@click.option("--detector", help="What audits: oracle, clip:MODEL.")
 @click.option("--fresh", is_flag=True, help="Forget the checkpoints of an earlier run.")
 def command(out: Path, fresh: bool, config: Path | None, dry_run: bool, **options: Any) -> None:
-    """Prune a model and make it forget CONCEPTS while it learns from its teacher; run again to go on after a stop."""
+    """Prune a model, then distil it from its teacher and suppress concepts in one run.
+
+    After a stop, the same command goes on. An unknown --eraser or --schedule is answered with all names; their own
+    options go into --config, as --dry-run shows them.
+    """
     settings = read_settings(config, options)
     settings.load_concepts()
     if dry_run:

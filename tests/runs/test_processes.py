@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from pruneguard.bundle import Bundle
-from pruneguard.runs.processes import this_process
+from pruneguard.errors import ConfigError
+from pruneguard.runs.processes import collective_timeout, this_process
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -27,6 +29,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_process_without_a_launcher_is_the_main_one() -> None:
     process = this_process()
     assert (process.num_processes, process.is_main_process) == (1, True)
+
+
+def test_processes_wait_a_day_for_each_other_or_as_long_as_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PRUNEGUARD_TIMEOUT_HOURS", raising=False)
+    assert collective_timeout() == timedelta(hours=24)
+    monkeypatch.setenv("PRUNEGUARD_TIMEOUT_HOURS", "0.5")
+    assert collective_timeout() == timedelta(minutes=30)
+    for wrong in ("soon", "0", "-1", "inf", "nan"):
+        monkeypatch.setenv("PRUNEGUARD_TIMEOUT_HOURS", wrong)
+        with pytest.raises(ConfigError, match=f"PRUNEGUARD_TIMEOUT_HOURS is '{wrong}'; it must be a number of hours"):
+            collective_timeout()
 
 
 def test_only_the_main_process_encodes_prunes_and_draws(trained: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pruneguard.bundle import Bundle
 from pruneguard.errors import ConfigError, LineageError
@@ -18,12 +19,16 @@ from pruneguard.models import Pipeline, PrunedUNet2DConditionModel, load_pipelin
 from pruneguard.runs.digest import fingerprint
 from pruneguard.runs.lock import run_alone
 from pruneguard.runs.progress import silent
+from pruneguard.settings import override
 from pruneguard.stages import prune as stage
 from pruneguard.stages.data import build_data
 from pruneguard.stages.prune import prune, prune_in
 from pruneguard.stages.settings import PruneSettings, RunSettings, family_of
 from pruneguard.stages.train import prune_bundle, run_folder, train_bundle
 from pruneguard.training import LatentSet
+from pruneguard.training.objective import lower_terms
+from pruneguard.training.settings import LossSettings
+from tests.erasure.text_eraser import text_eraser
 
 TABLES = {
     "data": {"source": "atelier", "size": 16},
@@ -164,6 +169,45 @@ def test_a_run_that_is_forgotten_begins_anew(resolve: Resolve, tmp_path: Path) -
     (folder / "checkpoints" / "step-00000002" / "state.json").write_text("{")
     train_bundle(resolve(), out, silent, fresh=True)
     assert json.loads((folder / "checkpoints" / "step-00000002" / "state.json").read_text())["number"] == 2
+
+
+# --- what a run trains ---
+
+
+def test_the_bundle_has_the_text_encoder_that_the_erasure_trained(
+    resolve: Resolve, concept: str, tmp_path: Path, tiny_folder: Path
+) -> None:
+    file = "text_encoder/model.safetensors"
+    with text_eraser():
+        settings = resolve(concepts=(concept,))
+        settings = override(settings, {"training": {"erasure": {"eraser": "text"}, "upper": {"lr": 1e-3}}})
+        bundle, result, _ = train_bundle(settings, tmp_path / "out", silent)
+    written, before = load_file(bundle.path / "model" / file), load_file(tiny_folder / file)
+    trained = load_file(result.checkpoint / "weights.safetensors")
+    assert all(torch.equal(tensor, trained[f"text_encoder.{name}"]) for name, tensor in written.items())
+    changed = {name for name in before if not torch.equal(before[name], written[name])}
+    assert changed
+    assert all(".mlp." in name for name in changed)
+
+
+def test_the_search_scores_under_the_runs_own_min_snr_weights(
+    tiny_pipeline: Pipeline, data: LatentSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[LossSettings] = []
+
+    def note(*given: Any) -> dict[str, torch.Tensor]:
+        seen.append(given[-1])
+        return lower_terms(*given)
+
+    monkeypatch.setattr(stage, "lower_terms", note)
+    settings, losses = PruneSettings(batches=1), LossSettings(min_snr_gamma=2.0, min_snr_form="diffusers")
+    prune_in(tmp_path, tiny_pipeline, data, settings, losses=losses, on_progress=silent)
+    assert seen == [LossSettings(ddpm=1, output_kd=0, feature_kd=0, min_snr_gamma=2.0, min_snr_form="diffusers")]
+    # The plan is kept under these weights: other ones search again, other distillation does not.
+    prune_in(tmp_path, tiny_pipeline, data, settings, on_progress=silent)
+    assert len(seen) == 2
+    prune_in(tmp_path, tiny_pipeline, data, settings, losses=LossSettings(output_kd=9.0), on_progress=silent)
+    assert len(seen) == 2
 
 
 # --- lineage ---

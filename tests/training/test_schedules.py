@@ -46,7 +46,7 @@ class Plane:
 
 
 class Constant:
-    """Both levels with a gradient of ones, for which AdamW moves by the rate; the upper level has one parameter of two."""
+    """Both levels with a gradient of ones, along which AdamW moves by the rate. The upper level has one parameter."""
 
     def __init__(self, *, upper: bool = True) -> None:
         self.shared, self.lower_only = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))

@@ -26,7 +26,8 @@ def test_explosion_is_told_against_the_median_of_its_own_level() -> None:
 
 
 def test_history_is_bounded_and_restored() -> None:
-    watch = LossWatch(10.0, {"lower": [1.0] * 10})
+    watch = LossWatch(10.0)
+    watch.restore({"lower": [1.0] * 10})
     with pytest.raises(TrainingError, match="exploded"):
         watch.check("lower", 11.0, "")
     for _ in range(300):
