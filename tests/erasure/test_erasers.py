@@ -156,10 +156,32 @@ def test_a_task_draws_and_copies_only_what_is_asked_for(task: ErasureTask, monke
     monkeypatch.setattr("pruneguard.erasure.task.mentions_minors", lambda _: pytest.fail("the data set is scanned"))
     assert task.empty_text.shape == (1, 32, 32)
     assert task.sets == ("x",)
-    assert task.trained_text_encoder is None
-    encoder = task.text_encoder
-    assert task.trained_text_encoder is encoder is not task.teacher.text_encoder
+    before, encoder, after = task.trained_text_encoder, task.text_encoder, task.trained_text_encoder
+    assert before is None
+    assert after is encoder is not task.teacher.text_encoder
     assert all(parameter.requires_grad for parameter in encoder.parameters())
+
+
+def test_captions_are_searched_for_minors_only_if_data_pictures_are_mixed_in(
+    task: ErasureTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("pruneguard.erasure.task.mentions_minors", lambda words: asked.append(words) or False)
+    for source in (
+        SourceSettings(kind="noised"),
+        SourceSettings(kind="partial"),
+        SourceSettings(kind="mixed", others="anchors"),
+    ):
+        settings = replace(task.settings, source=source, partial_steps=4)
+        assert replace(task, settings=settings).batches.others is None
+    assert asked == []
+    mixed = replace(task, settings=replace(task.settings, source=SourceSettings(kind="mixed"))).batches
+    assert asked
+    assert mixed.others is not None
+    assert len(mixed.others) == len(task.data)
+    monkeypatch.setattr("pruneguard.erasure.task.mentions_minors", lambda words: True)
+    with pytest.raises(ConfigError, match="source 'mixed' has no pictures to mix in; use source 'noised'"):
+        _ = replace(task, settings=replace(task.settings, source=SourceSettings(kind="mixed"))).batches
 
 
 def test_rows_of_a_batch(batch: ConceptBatch) -> None:

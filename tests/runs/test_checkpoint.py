@@ -34,7 +34,8 @@ def contents(fill: float, *, order: int = 1) -> Contents:
     for module in (first, second):
         for parameter in module.parameters():
             nn.init.constant_(parameter, fill)
-    named = [("first.weight", first.weight), ("second.bias", second.bias)][::order]
+    named: list[tuple[str, nn.Parameter]] = [("first.weight", first.weight), ("second.bias", second.bias)]
+    named = named[::order]
     optimiser = torch.optim.AdamW(named, lr=0.1)
     for number, (_, parameter) in enumerate(sorted(named)):
         parameter.grad = torch.full_like(parameter, fill + number)
@@ -53,9 +54,7 @@ def test_everything_comes_back_by_name_in_any_order_of_parameters(tmp_path: Path
         ours, theirs = module.state_dict(), other.modules[name].state_dict()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     moments = other.optimisers["joint"].state
-    first, second = other.modules["first"].weight, other.modules["second"].bias
-    assert isinstance(first, nn.Parameter)
-    assert isinstance(second, nn.Parameter)
+    first, second = (other.modules[name].get_parameter(key) for name, key in (("first", "weight"), ("second", "bias")))
     # The first moment after one step is (1 - beta_1) times the gradient, which was 3 and 4.
     assert moments[first]["exp_avg"].flatten().tolist() == pytest.approx([0.3] * 4)
     assert moments[second]["exp_avg"].tolist() == pytest.approx([0.4])

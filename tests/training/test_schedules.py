@@ -159,7 +159,7 @@ def test_stages_follow_each_other_and_rates_decay_over_each_levels_own_steps(nam
 
 def test_a_limit_clips_the_norm_of_the_combined_gradient() -> None:
     for weight in (1.0, 100.0):
-        plane, seen = Plane(start=(A[0], 0.0)), []
+        plane, seen = Plane(start=(A[0], 0.0)), list[Tensor]()
         schedule = build(plane, "penalty", Pacing(1, COSINE, COSINE, max_grad_norm=0.5), weight=weight)
         optimiser = schedule.optimisers["joint"]
 
