@@ -54,34 +54,33 @@ erasure = {batch_size = 2, images = 2, steps = 2}
 SHORT = """
 [data]
 size = 24
-[training]
-steps = 4
-batch_size = 2
-checkpoint_every = 1
-tracker = "none"
-schedule = {schedule}
-lower.warmup = 1
-upper.warmup = 1
-[training.erasure]
-eraser = {eraser}
-batch_size = 2
-images = 2
-steps = 2
 [audit]
 target = 2
 other = 2
 steps = 2
 limit = 1.0
+[training]
+steps = 4
+batch_size = 2
+checkpoint_every = 1
+tracker = "none"
+lower.warmup = 1
+upper.warmup = 1
+erasure.batch_size = 2
+erasure.images = 2
+erasure.steps = 2
 """
-ALTERNATING = '{name = "alternating", every = 2}'
 ATELIER = {
-    "uce": (ALTERNATING, '"uce"'),
-    "salun": (ALTERNATING, '{name = "salun", of = "anchor", batches = 1}'),
-    "two-stage": ('{name = "two-stage", upper_steps = 2}', '"anchor"'),
-    "erase-first": ('{name = "erase-first", upper_steps = 2}', '"anchor"'),
-    "penalty": ('{name = "penalty", weight = 10.0}', '"anchor"'),
+    "uce": (["--eraser", "uce"], "schedule.every = 2"),
+    "salun": (
+        ["--eraser", "salun"],
+        'schedule.every = 2\nerasure.eraser = {name = "salun", of = "anchor", batches = 1}',
+    ),
+    "two-stage": (["--schedule", "two-stage"], 'schedule = {name = "two-stage", upper_steps = 2}'),
+    "erase-first": (["--schedule", "erase-first"], 'schedule = {name = "erase-first", upper_steps = 2}'),
+    "penalty": (["--schedule", "penalty"], 'schedule = {name = "penalty", weight = 10.0}'),
 }
-"""Schedule and eraser of each training of the embedded model."""
+"""What each training of the embedded model adds to the command, and to the settings."""
 CONCEPT = """
 name = "glow"
 prompts = ["a disc in glow style"]
@@ -180,9 +179,9 @@ def tiny_command(folder: Path) -> list[str]:
 
 def atelier_command(name: str, folder: Path) -> list[str]:
     """A short training of the embedded model by one eraser or schedule, with a small audit."""
-    schedule, eraser = ATELIER[name]
-    (folder / "settings.toml").write_text(SHORT.format(schedule=schedule, eraser=eraser))
-    return ["train", "--concepts", "mosaic", "--config", str(folder / "settings.toml")]
+    options, settings = ATELIER[name]
+    (folder / "settings.toml").write_text(SHORT + settings)
+    return ["train", *options, "--concepts", "mosaic", "--config", str(folder / "settings.toml")]
 
 
 def kill_training(given: Sequence[str], folder: Path, kills: int) -> int:
