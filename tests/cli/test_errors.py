@@ -45,7 +45,7 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_concept_that_is_not_there_names_those_that_are_near(fails: Fails, tmp_path: Path) -> None:
     said = fails("train", "--concepts", "hatchng", "--out", tmp_path / "out")
-    assert said.startswith("no concept 'hatchng' for atelier models: did you mean hatching")
+    assert said.startswith("no concept 'hatchng' for atelier models: did you mean 'hatching'")
     assert "mosaic" in said
     assert not (tmp_path / "out").exists()
 
