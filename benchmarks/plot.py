@@ -90,7 +90,7 @@ def _draw_images(axes: Any, latency: Mapping[str, Any]) -> None:
 
 
 def _draw_stages(axes: Any, place: int, stages: Mapping[str, float], *, labelled: bool) -> float:
-    """An image's stages end to end; returns where the last one ends."""
+    """Draws the stages of one image as a stacked bar; returns the bar's length in milliseconds."""
     left = 0.0
     for stage, (name, shade) in STAGES.items():
         axes.barh(place, stages[stage], 0.62, left=left, color=shade, label=name if labelled else None)

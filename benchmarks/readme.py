@@ -73,7 +73,7 @@ def demo_section(demo: dict[str, Any]) -> str:
 
 
 def atelier_section(atelier: dict[str, Any]) -> str:
-    """How well the embedded model draws."""
+    """The quality of the embedded model, as its oracle reads it."""
     subjects = {name: read_measurements(entries) for name, entries in atelier["subjects"].items()}
     labels = {"teacher": f"the teacher on {atelier['settings']['prompts']} held-out prompts, PNDM 25, CFG 7.5"}
     return "\n".join([*_rows("atelier", subjects, labels), "", _source("atelier", atelier["command"], atelier)])
@@ -105,7 +105,7 @@ def erasers_section(erasers: dict[str, Any]) -> str:
 
 
 def resurgence_section(resurgence: dict[str, Any]) -> str:
-    """Where a suppressed concept comes back."""
+    """The rate of a suppressed concept under settings that no audit uses."""
     rows: list[str] = []
     for concept, attempts in resurgence["concepts"].items():
         measured = {name: read_measurements([entry]) for name, entry in attempts.items()}

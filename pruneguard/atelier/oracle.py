@@ -1,4 +1,4 @@
-"""The oracle: a classifier of what a picture of atelier's world shows."""
+"""The oracle: a classifier of pictures of atelier's world."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {"object": OBJECTS, "style": STYLES, "c
 
 
 def labels_of(scenes: Sequence[Scene]) -> NDArray[np.int64]:
-    """Class indices (N, 4) in the order of ATTRIBUTES; dress is -1 where there is no mannequin."""
+    """Class indices (N, 4) in the order of ATTRIBUTES; dress is -1 for a scene without a mannequin."""
     rows = [
         (
             OBJECTS.index(scene.object),
@@ -62,7 +62,7 @@ class Oracle(nn.Module):
 
     @torch.inference_mode()
     def read(self, images: NDArray[np.uint8], batch: int = 64) -> NDArray[np.int64]:
-        """Class indices (N, 4) in the order of ATTRIBUTES for images (N, 64, 64, 3); dress is -1 off the mannequin."""
+        """Class indices (N, 4), as `labels_of`, of images (N, 64, 64, 3); dress is -1 without a mannequin."""
         rows = []
         for start in range(0, len(images), batch):
             pictures = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -50,7 +50,7 @@ class Scene:
             raise ValueError("`dress` belongs to the mannequin and to nothing else")
 
     def caption(self, template: str = TEMPLATES[0], *, style: bool = True, colour: bool = True) -> str:
-        """The scene in words; `style` or `colour` False leaves that attribute unsaid."""
+        """The scene in words; with `style` or `colour` False that attribute is left out."""
         name = f"{self.dress} {self.object}" if self.dress else self.object
         if not style:
             template = "a {colour} {object}"
@@ -75,7 +75,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
 
 
 def sample_caption(scene: Scene, rng: np.random.Generator, unsaid: float = 0.08) -> str:
-    """A training caption by a random template; style and colour each stay unsaid with probability `unsaid`."""
+    """A training caption by a random template; it leaves out style and colour, each with probability `unsaid`."""
     while True:
         style, colour = rng.random() >= unsaid, rng.random() >= unsaid
         caption = scene.caption(TEMPLATES[rng.integers(len(TEMPLATES))], style=style, colour=colour)
@@ -84,12 +84,12 @@ def sample_caption(scene: Scene, rng: np.random.Generator, unsaid: float = 0.08)
 
 
 def held_out(caption: str) -> bool:
-    """Whether a caption is kept out of all training, so that audits can ask for it; about one in four is."""
+    """Whether a caption is excluded from all training and reserved for audits; about one in four is."""
     return zlib.crc32(caption.encode()) % 4 == 0
 
 
 def held_out_prompts() -> list[tuple[str, Scene]]:
-    """Every held-out caption that says all attributes, with its scene, in a fixed order."""
+    """Every held-out caption that names all attributes, with its scene, in a fixed order."""
     captioned = ((scene.caption(template), scene) for scene in scenes() for template in TEMPLATES)
     return [(caption, scene) for caption, scene in captioned if held_out(caption)]
 

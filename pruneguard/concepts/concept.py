@@ -53,7 +53,9 @@ class Concept:
         if self.parameters not in PARAMETER_SETS:
             raise ConfigError(f"{where}: `parameters` is {self.parameters!r}; choose from {', '.join(PARAMETER_SETS)}")
         if seen := sorted(set(self.audit_prompts) & set(self.prompts)):
-            raise ConfigError(f"{where}: {seen[0]!r} is in `prompts` and `audit_prompts`; audits ask what is new")
+            raise ConfigError(
+                f"{where}: {seen[0]!r} is in `prompts` and `audit_prompts`; an audit needs prompts that training has not seen"
+            )
         for key in TEXTS:
             check_prompts(getattr(self, key), f"{where}, `{key}`")
 

@@ -47,7 +47,7 @@ def write_report(path: Path, numbers: Mapping[str, Any], grid: Path) -> None:
 def _facts(
     audits: Mapping[str, Sequence[Measurement]], numbers: Mapping[str, Any], latency: Sequence[Measurement]
 ) -> list[tuple[str, str]]:
-    """The figures at the head of the page, each with what it is."""
+    """The figures at the head of the page, each with its caption."""
     first, last = (_value(audits[name], "drawn") for name in ("teacher", "engine"))
     image, call = _value(latency, "image/engine to diffusers"), _value(latency, "unet/erased to pruned")
     return [
