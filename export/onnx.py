@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +15,7 @@ from pruneguard.runtime.engines.onnx_engine import onnx_components
 from pruneguard.runtime.engines.torch_engine import sampler_settings, torch_components
 from pruneguard.runtime.sampling.settings import SamplerSettings
 from pruneguard.settings import plain
-from pruneguard.staging import NO_SPACE, locked, open_staging, swap_in, sync_tree
+from pruneguard.staging import folder_aside, write_failure
 from pruneguard.versions import versions
 
 from .components import components_of
@@ -156,20 +154,13 @@ def _record(
 
 @contextmanager
 def _staged(target: Path) -> Iterator[Path]:
-    """Yields a folder beside `target`, which replaces it on success and is removed otherwise."""
-    with _explained(target):
-        _check_replaceable(target)
-        staging, descriptor = open_staging(target)
+    """Yields an empty folder that replaces `target` on success. Raises ExportError."""
+    _check_replaceable(target)
     try:
-        with _explained(target):
-            yield staging
-            sync_tree(staging)
-            with locked(target.parent):
-                _check_replaceable(target)
-                swap_in(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        os.close(descriptor)
+        with folder_aside(target, check=lambda: _check_replaceable(target)) as folder:
+            yield folder
+    except OSError as error:
+        raise ExportError(write_failure(error, target)) from error
 
 
 def _check_replaceable(target: Path) -> None:
@@ -178,15 +169,6 @@ def _check_replaceable(target: Path) -> None:
         raise ExportError(f"{target} is a file or a link; choose another folder")
     if target.is_dir() and any(target.iterdir()) and not (target / "unet" / GRAPH).is_file():
         raise ExportError(f"{target} holds something that is not an export, which was kept; choose another folder")
-
-
-@contextmanager
-def _explained(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        remedy = "free space on it" if error.errno in NO_SPACE else "check its permissions or choose another folder"
-        raise ExportError(f"{target} cannot be written ({error.strerror or error}); {remedy}") from error
 
 
 def _files(folder: Path) -> list[Path]:

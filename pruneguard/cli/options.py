@@ -16,6 +16,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 BUNDLE = Path("pruneguard-out")
 
 
+bundle_option: Callable[[F], F] = click.option(
+    "--bundle", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="The bundle."
+)
+
+
 class Names(click.ParamType[tuple[str, ...]]):
     """Names separated by commas."""
 
@@ -33,6 +38,7 @@ def model_options(function: F) -> F:
     for option in reversed(
         (
             click.option("--model", help="atelier, a folder, a bundle or a hub id."),
+            click.option("--scheduler", metavar="NAME", help="Draw with pndm, whatever the model came with."),
             click.option("--data", help="A data source, or a folder with metadata.jsonl."),
             click.option("--captions", help="Captions, or COCO's annotations."),
             click.option("--images", help="COCO's folder of pictures."),
@@ -49,6 +55,7 @@ def model_options(function: F) -> F:
 
 _PLACES = {
     "model": ("model",),
+    "scheduler": ("scheduler",),
     "student": ("student",),
     "concepts": ("concepts",),
     "detector": ("detector",),

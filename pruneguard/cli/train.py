@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pruneguard.cli.options import BUNDLE, Names, macs_line, model_options, read_settings
-from pruneguard.errors import LineageError
+from pruneguard.errors import AuditError
 
 if TYPE_CHECKING:
     from pruneguard.bundle import Bundle
@@ -41,7 +41,7 @@ def command(out: Path, fresh: bool, config: Path | None, dry_run: bool, **option
     from pruneguard.stages.train import train_bundle
     from pruneguard.training import RichProgress
 
-    process, had_engines = this_process(), (out / "onnx").is_dir()
+    process, had_engines = this_process(), (out / "engines").is_dir()
     with RichProgress() if process.is_main_process else nullcontext(silent) as progress:
         bundle, _, _ = train_bundle(settings, out, progress, fresh=fresh)
     process.destroy_process_group()
@@ -52,19 +52,20 @@ def command(out: Path, fresh: bool, config: Path | None, dry_run: bool, **option
 
 
 def _tell(bundle: Bundle, out: Path) -> None:
+    from pruneguard.measurement import show, show_value
+
     manifest = bundle.manifest
     click.echo(f"{out}: {macs_line(manifest.macs)}")
     for audit in manifest.audits:
-        click.echo(
-            f"audit of the model: {audit.concept} drawn in {audit.target_rate:.1%} (limit {audit.limit:.0%}), "
-            f"{'passed' if audit.passed else 'FAILED'}"
-        )
+        passed = "passed" if audit.passed else "FAILED"
+        limit = show_value(audit.limit, "share")
+        click.echo(f"audit of the model: {audit.concept} drawn in {show(audit.drawn)}, limit {limit}: {passed}")
     if failed := [audit.concept for audit in manifest.audits if not audit.passed]:
-        raise LineageError(
+        raise AuditError(
             f"{out} was written and still draws {', '.join(failed)} too often; the runtime will refuse it: train it "
             "with more --steps"
         )
-    if manifest.policy_concepts and not manifest.audits:
+    if manifest.policy.concepts and not manifest.audits:
         click.echo(
             "no audit: the runtime will refuse this bundle until `pruneguard audit --detector …` has measured it"
         )

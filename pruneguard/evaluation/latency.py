@@ -115,21 +115,7 @@ def diffusers_image_call(pipeline: Pipeline, *, steps: int = 25, guidance_scale:
     """
     import torch
 
-    from pruneguard.models import quiet
-
-    with quiet():
-        from diffusers import StableDiffusionPipeline
-
-    drawing = StableDiffusionPipeline(
-        vae=pipeline.vae,
-        text_encoder=pipeline.text_encoder,
-        tokenizer=pipeline.tokenizer,
-        unet=pipeline.unet,
-        scheduler=type(pipeline.scheduler).from_config(pipeline.scheduler.config),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    drawing = pipeline.to_diffusers()
     drawing.set_progress_bar_config(disable=True)
 
     def call() -> object:

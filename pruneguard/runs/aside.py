@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from pruneguard.errors import PruneguardError
-from pruneguard.staging import locked, open_staging, swap_in, sync_tree
+from pruneguard.staging import folder_aside, write_failure
 
 
 @contextmanager
@@ -21,17 +19,7 @@ def written_aside(target: Path, error: type[PruneguardError], what: str) -> Iter
     A full disk, a missing permission or any other failure to write raises `error`, which begins with `what`.
     """
     try:
-        staging, descriptor = open_staging(target)
-        try:
-            yield staging
-            sync_tree(staging)
-            with locked(target.parent):
-                swap_in(staging, target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-            os.close(descriptor)
+        with folder_aside(target) as folder:
+            yield folder
     except (OSError, SafetensorError) as failure:
-        reason = failure.strerror if isinstance(failure, OSError) and failure.strerror else str(failure)
-        raise error(
-            f"{what} {target} cannot be written: {reason}; free space or allow writing there, then run again"
-        ) from None
+        raise error(f"{what} {write_failure(failure, target)}") from None
