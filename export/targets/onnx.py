@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from pruneguard.bundle import EngineRecord
 from pruneguard.measurement import Measurement
+from pruneguard.runtime.engines.backend import COMPONENTS
 
 from ..graph import check_opset
 from ..onnx import write_onnx
-from ..parity import ENGINES
 from ..target import TARGETS, Exported, OnProgress
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def export_to_onnx(
         backend="onnxruntime",
         precision="fp32",
         options={"opset": record.opset},
-        components={name: f"{place}/{name}" for name in ENGINES},
+        components={name: f"{place}/{name}" for name in COMPONENTS},
         tokenizer=f"{place}/tokenizer",
         files=[place],
         built_with=dict(record.versions),
