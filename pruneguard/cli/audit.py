@@ -51,12 +51,12 @@ def command(bundle: Path, subject: str | None, detector: str | None, **given: An
 def _print(rows: dict[str, Any], title: str) -> None:
     """A table with a row a concept and a column a measurement."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from pruneguard.measurement import table
 
     header, cells = table(rows)
-    shown = Table("concept", *header[1:], title=title)
+    shown = Table(Column("concept", no_wrap=True), *header[1:], title=title)
     for row in cells:
         shown.add_row(*row)
     Console().print(shown)

@@ -57,12 +57,12 @@ def _verdict(numbers: dict[str, Any]) -> str:
 
 def _audits(numbers: dict[str, Any]) -> Any:
     """A table with a row a model and a column a measurement."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from pruneguard.measurement import read_measurements, table
 
     header, rows = table({name: read_measurements(entries) for name, entries in numbers["audits"].items()})
-    shown = Table(*header, title=f"audits of “{numbers['concept']}”")
+    shown = Table(Column("", no_wrap=True), *header[1:], title=f"audits of “{numbers['concept']}”")
     for row in rows:
         shown.add_row(*row)
     return shown

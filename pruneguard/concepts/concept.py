@@ -54,8 +54,7 @@ class Concept:
             raise ConfigError(f"{where}: `parameters` is {self.parameters!r}; choose from {', '.join(PARAMETER_SETS)}")
         if seen := sorted(set(self.audit_prompts) & set(self.prompts)):
             raise ConfigError(
-                f"{where}: {seen[0]!r} is in `prompts` and `audit_prompts`; an audit needs prompts that training has "
-                "not seen"
+                f"{where}: {seen[0]!r} is in `prompts` and `audit_prompts`; audits need prompts new to training"
             )
         for key in TEXTS:
             check_prompts(getattr(self, key), f"{where}, `{key}`")
