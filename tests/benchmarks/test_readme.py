@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.readme import ROOT, SECTIONS, Section, demo_section, outdated, render, warnings
+from benchmarks.readme import PAGES, ROOT, Section, outdated, render, warnings
+from benchmarks.sections import demo_section
 
-README = (ROOT / "README.md").read_text()
 Git = Callable[..., str]
 
 
@@ -33,15 +33,19 @@ def repository(tmp_path: Path) -> tuple[Path, Git]:
     return tmp_path, git
 
 
-def test_the_readme_says_what_the_results_say() -> None:
-    assert render(README) == README, "python -m benchmarks.readme brings it up to date"
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_says_what_the_results_say(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert render(text, PAGES[page]) == text, "python -m benchmarks.readme brings it up to date"
 
 
-def test_what_was_typed_between_the_marks_gives_way_to_the_results() -> None:
-    for name in SECTIONS:
-        begin = f"<!-- {name}:begin -->\n"
-        assert begin in README
-        assert render(README.replace(begin, begin + "typed by hand\n")) == README
+@pytest.mark.parametrize("page", PAGES)
+def test_what_was_typed_between_the_marks_gives_way_to_the_results(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for section in PAGES[page]:
+        begin = f"<!-- {section.name}:begin -->\n"
+        assert begin in text
+        assert render(text.replace(begin, begin + "typed by hand\n"), PAGES[page]) == text
 
 
 def test_every_table_has_the_measurements_that_are_there() -> None:
@@ -56,12 +60,13 @@ def test_every_table_has_the_measurements_that_are_there() -> None:
 
 
 def test_every_section_rests_on_code_that_exists_and_shows_its_commit() -> None:
-    for section in (section for parts in SECTIONS.values() for section in parts):
+    for page, section in ((page, section) for page, parts in PAGES.items() for section in parts):
+        text = (ROOT / page).read_text()
         assert section.code
         assert [path for path in section.code if not (ROOT / path).exists()] == []
         commit = json.loads((ROOT / f"benchmarks/results/{section.name}.json").read_text())["commit"]
-        assert f"(benchmarks/results/{section.name}.json)" in README
-        assert f"commit {commit[:10]}" in README
+        assert f"results/{section.name}.json)" in text
+        assert f"commit {commit[:10]}" in text
 
 
 def test_results_are_outdated_once_their_code_changed(repository: tuple[Path, Git]) -> None:
@@ -91,7 +96,7 @@ def test_a_warning_names_the_section_and_the_commit(
     root, git = repository
     commit = git("rev-parse", "HEAD")
     parts = tuple(Section(name, str, (f"{name}/",)) for name in ("drawing", "serving", "unmeasured"))
-    monkeypatch.setattr("benchmarks.readme.SECTIONS", {"measured": parts})
+    monkeypatch.setattr("benchmarks.readme.PAGES", {"measured": parts})
     results = root / "results"
     results.mkdir()
     for name in ("drawing", "serving"):

@@ -150,6 +150,11 @@ def test_a_bundle_that_nothing_was_audited_of_is_drawn_with_on_consent_only(
     assert "nothing was audited" in capfd.readouterr().out
 
 
+def test_a_subject_that_is_not_there_is_named(fails: Fails, bundle: Path) -> None:
+    said = fails("audit", "--bundle", bundle, "--subject", "onnx-fp16")
+    assert f"{bundle} has no engine 'onnx-fp16': did you mean 'onnx-fp32'? choose from onnx-fp32" in said
+
+
 def test_a_bundle_without_engines_says_how_to_get_them(fails: Fails, bundle: Path) -> None:
     with write_bundle(bundle, base=bundle) as draft:
         shutil.rmtree(draft.folder / ENGINE)

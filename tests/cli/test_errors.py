@@ -62,8 +62,12 @@ def test_a_concept_that_is_not_there_names_those_that_are_near(fails: Fails, tmp
         (("train", "--config", "none.toml"), 1, "--config none.toml cannot be read"),
         (("export",), 2, "say what to export: --onnx"),
         (("audit", "--target", "0"), 2, "Invalid value for '--target'"),
-        (("audit", "--subject", "dream"), 2, "Invalid value for '--subject'"),
-        (("verify", "none"), 1, "/none is not a bundle: it has no bundle.json; `pruneguard train` makes one"),
+        (("audit", "--bundle", "none"), 1, "/none is not a bundle"),
+        (
+            ("verify", "--bundle", "none"),
+            1,
+            "/none is not a bundle: it has no bundle.json; `pruneguard train`",
+        ),
         (("export", "--onnx", "--bundle", "none"), 1, "/none is not a bundle"),
         (("generate", "a red star", "--bundle", "none"), 1, "/none is not a bundle"),
         (("demo", "--concepts", "flat,glow"), 1, "the demo suppresses one concept"),
@@ -217,7 +221,7 @@ def test_a_full_disk_leaves_the_earlier_bundle(
     assert "free" in said
     assert digests(bundle) == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
-    assert run(["verify", str(bundle)]) == 0
+    assert run(["verify", "--bundle", str(bundle)]) == 0
 
 
 @pytest.fixture

@@ -116,19 +116,20 @@ def test_unknown_providers_and_threads_are_named(unet: Path) -> None:
         onnx_components(unet.parent, threads=0)
 
 
-def test_a_provider_that_cannot_run_here_is_named(tiny_bundle: Path) -> None:
+def test_a_provider_that_cannot_run_here_is_named(tiny_bundle: Path, tiny: Any) -> None:
+    folder, settings = tiny_bundle / "engines/onnx-fp32", tiny.settings()
     with pytest.raises(ConfigError, match=r"provider must be cpu or cuda, not 'tpu'"):
-        onnx_components(tiny_bundle, provider="tpu")
+        onnx_components(folder, sampler=settings, provider="tpu")
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         with pytest.raises(ConfigError, match=r"has no CUDAExecutionProvider; install pruneguard\[gpu\]"):
-            onnx_components(tiny_bundle, provider="cuda")
+            onnx_components(folder, sampler=settings, provider="cuda")
 
 
 @pytest.mark.parametrize("how", ["scalar", "whole number"])
 def test_a_unet_with_one_timestep_a_call_is_refused_with_the_command_that_makes_it_again(
     tiny_bundle: Path, how: str
 ) -> None:
-    path = tiny_bundle / "onnx/unet/model.onnx"
+    path = tiny_bundle / "engines/onnx-fp32/unet/model.onnx"
     model = onnx.load(str(path))
     timestep = model.graph.input[1].type.tensor_type
     if how == "scalar":
@@ -143,7 +144,7 @@ def test_a_unet_with_one_timestep_a_call_is_refused_with_the_command_that_makes_
     path.write_bytes(model.SerializeToString())
     command = f"`pruneguard export --onnx --bundle {tiny_bundle}`"
     with pytest.raises(BundleError, match=f"one timestep a call, .* again with {command}"):
-        onnx_components(tiny_bundle)
+        in_bundle(tiny_bundle)
 
 
 def test_loading_leaves_the_logger_of_the_embedding_program_alone(
@@ -151,7 +152,7 @@ def test_loading_leaves_the_logger_of_the_embedding_program_alone(
 ) -> None:
     for name in ("set_default_logger_severity", "set_default_logger_verbosity"):
         monkeypatch.setattr(onnxruntime, name, lambda level: pytest.fail("the default logger is the program's own"))
-    draw(onnx_components(tiny_bundle), ["red"], [1], steps=1)
+    draw(in_bundle(tiny_bundle), ["red"], [1], steps=1)
 
 
 def test_external_data_is_found_and_loaded(split_unet: Path, unet: Path) -> None:

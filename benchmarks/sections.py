@@ -1,0 +1,139 @@
+"""The tables of the pages, written from the results: one function for each file in `results/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pruneguard.measurement import Measurement, find, named, read_measurements, show, table
+
+LABELS = {
+    "teacher": "dense teacher",
+    "distilled": "pruned, distilled, nothing suppressed",
+    "erased": "pruned, distilled and erased",
+    "engine": "the ONNX engine that is served",
+    "renderings": "the oracle on fresh renderings",
+    "reconstructions": "the oracle on the autoencoder's reconstructions",
+}
+
+
+def demo_section(demo: dict[str, Any]) -> str:
+    """The demo's pictures and table."""
+    alt = "The same prompts and seeds by the dense teacher, the distilled, the erased pruned model and its engine"
+    audits = {name: read_measurements(entries) for name, entries in demo["audits"].items()}
+    latency = read_measurements(demo["latency"]["measurements"])
+    parity = read_measurements(demo["parity"])
+    macs, concept = demo["unet_macs"], demo["concept"]
+    drawn = _found(audits["engine"], "drawn")
+    image, engine = _found(latency, "image/diffusers"), _found(latency, "image/engine")
+    others = max((entry.count for entry in named(audits["engine"], "kept").values()), default=0)
+    scheduler = image.protocol.settings.get("scheduler", "its scheduler")
+    return "\n".join(
+        [
+            f"![{alt}](benchmarks/results/grid.png)",
+            "",
+            *_rows(f"“{concept}”", audits),
+            "",
+            f"UNet MACs {macs['erased'] / 1e9:.3f} of {macs['dense'] / 1e9:.3f} G ({macs['ratio']:.3f}); one image "
+            f"{engine.value:.0f} ms by the engine, {image.value:.0f} ms by diffusers with {scheduler} on the dense "
+            f"model ({_found(latency, 'image/engine to diffusers').value:.2f} ×); erased against pruned UNet "
+            f"{_found(latency, 'unet/erased to pruned').value:.3f} ×; engine and torch agree to "
+            f"{_found(parity, 'parity/images/psnr').value:.0f} dB or better; the whole demo took "
+            f"{demo['wall_s']:.0f} s. Each row: {drawn.count} pictures that ask for “{concept}” and {others} that do not, with the same "
+            "prompts and seeds in every row, PNDM 25 steps, guidance 7.5, read by atelier's oracle. “drawn”: the "
+            f"share of pictures asking for “{concept}” that show it, with the one-sided 95 % bound. “kept”: the share "
+            "of the other pictures in which the oracle still reads what the prompt asks for, with or without "
+            f"blemishes. “rest”: what pictures that ask for “{concept}” keep of everything else in their prompt.",
+            "",
+            _source("demo", "python -m benchmarks.demo", demo, "benchmarks/results"),
+        ]
+    )
+
+
+def atelier_section(atelier: dict[str, Any]) -> str:
+    """The quality of the embedded model, as its oracle reads it."""
+    subjects = {name: read_measurements(entries) for name, entries in atelier["subjects"].items()}
+    labels = {"teacher": f"the teacher on {atelier['settings']['prompts']} held-out prompts, PNDM 25, CFG 7.5"}
+    return "\n".join([*_rows("atelier", subjects, labels), "", _source("atelier", atelier["command"], atelier)])
+
+
+def latency_section(latency: dict[str, Any]) -> str:
+    """UNet calls and whole images."""
+    picture = "![UNet calls and whole images, dense, pruned and erased](results/latency.svg)"
+    measured = read_measurements(latency["measurements"])
+    alone = _found(measured, "image/engine dense to diffusers dense").value
+    both = _found(measured, "image/engine erased to diffusers dense").value
+    kept = _found(measured, "image/engine erased to engine dense").value
+    words = (
+        f"An image takes {both:.2f} of diffusers' time on the dense model: {alone:.2f} by the engine alone, and "
+        f"{kept:.2f} of that by pruning to {latency['unet_macs']['ratio']:.2f} of the UNet's MACs."
+    )
+    rows = ["| ratio, round by round, interleaved | median (quartiles) |", "|---|---|"]
+    rows += [f"| {entry.name.replace('/', ', ')} | {show(entry)} |" for entry in measured if entry.unit == "ratio"]
+    return "\n".join([picture, "", words, "", *rows, "", _source("latency", latency["command"], latency)])
+
+
+def erasers_section(erasers: dict[str, Any]) -> str:
+    """Every eraser on one pruned student, concept by concept."""
+    rows: list[str] = []
+    for concept, variants in erasers["concepts"].items():
+        rows += _rows(concept, {name: read_measurements(row["measurements"]) for name, row in variants.items()})
+        rows += [""]
+    return "\n".join([*rows, _source("erasers", erasers["command"], erasers)])
+
+
+def resurgence_section(resurgence: dict[str, Any]) -> str:
+    """The rate of a suppressed concept under settings that no audit uses."""
+    rows: list[str] = []
+    for concept, attempts in resurgence["concepts"].items():
+        measured = {name: read_measurements([entry]) for name, entry in attempts.items()}
+        rows += [*_rows(f"“{concept}”, engine of the demo", measured), ""]
+    return "\n".join([*rows, _source("resurgence", resurgence["command"], resurgence)])
+
+
+def cold_section(cold: dict[str, Any]) -> str:
+    """Import, first image and memory of a fresh process."""
+    rows = ["| cold process | median | range |", "|---|---|---|"]
+    for key, entry in cold["summary"].items():
+        name, _, unit = key.rpartition("_")
+        name = f"{name.replace('_', ' ')} ({unit.replace('mib', 'MiB')})"
+        rows.append(f"| {name} | {entry['median']:.2f} | {entry['min']:.2f} to {entry['max']:.2f} |")
+    return "\n".join([*rows, "", _source("cold_start", cold["command"], cold)])
+
+
+def folding_section(folding: dict[str, Any]) -> str:
+    """Errors of pruned ResNets and of the whole UNet, with and without folding."""
+    measured = read_measurements(folding["measurements"])
+    rows = ["| measured | value (quartiles) |", "|---|---|"]
+    rows += [f"| {entry.name.replace('/', ', ')} | {show(entry)} |" for entry in measured]
+    return "\n".join([*rows, "", _source("folding", folding["command"], folding)])
+
+
+def _rows(title: str, rows: Mapping[str, Sequence[Measurement]], labels: Mapping[str, str] | None = None) -> list[str]:
+    """A table with a row for each entry and a column for each measurement that is there."""
+    header, cells = table(rows)
+    known = {**LABELS, **(labels or {})}
+    lines = [[title, *header[1:]], *([known.get(name, name), *rest] for name, *rest in cells)]
+    first, *others = [f"| {' | '.join(line)} |" for line in lines]
+    return [first, "|---" * len(header) + "|", *others]
+
+
+def _found(measurements: Sequence[Measurement], name: str) -> Measurement:
+    """The measurement of that name. Raises KeyError."""
+    found = find(measurements, name)
+    if found is None:
+        raise KeyError(name)
+    return found
+
+
+def _source(name: str, command: str, results: dict[str, Any], folder: str = "results") -> str:
+    """The command, the file, the machine and the commit of the figures; `folder` is that of the file from the page."""
+    machine = f"{results['cpu']}, {results['cores']} cores" if "cpu" in results else "two cores"
+    link = f"[`{name}.json`]({folder}/{name}.json)"
+    return f"<sub>`{command.strip()}` → {link} · {machine} · commit {short_commit(results.get('commit'))}</sub>"
+
+
+def short_commit(commit: str | None) -> str:
+    """The first ten digits of a commit, with the remark that files had changed since it."""
+    name, changes, _ = str(commit or "?").partition("+changes")
+    return name[:10] + changes
