@@ -49,13 +49,14 @@ def read_format_1(document: Mapping[str, Any], where: str) -> Manifest:
     return msgspec.structs.replace(manifest, audits=audits)
 
 
+_FAMILIES_1 = {"general": "stable-diffusion"}
 READERS: Mapping[int, Callable[[Mapping[str, Any], str], Manifest]] = {1: read_format_1, 2: check_manifest}
 
 
 def _family_1(document: Mapping[str, Any]) -> str:
     stages = document["stages"]
     family = stages[0]["settings"].get("family", "general") if stages else "general"
-    return "stable-diffusion" if family == "general" else str(family)
+    return _FAMILIES_1.get(family, str(family))
 
 
 def _stage_1(stage: Mapping[str, Any]) -> dict[str, Any]:

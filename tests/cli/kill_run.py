@@ -235,7 +235,7 @@ def kill_export(folder: Path, kills: int) -> int:
             check_bundle(out)
             assert Bundle.open(out).manifest.files in (pruned, whole), "half an export"
         finish(["export", "--onnx", "--bundle", str(out)], log)
-        assert run(["verify", str(out)]) == 0
+        assert run(["verify", "--bundle", str(out)]) == 0
         assert Bundle.open(out).manifest.files == whole, "the engines differ from an undisturbed run's"
     assert not leftovers(folder)
     return killed

@@ -276,7 +276,7 @@ def test_a_training_that_did_not_suppress_is_an_error_and_keeps_what_it_made(
     said = fails("train", "--model", tiny_folder, *options, "--out", out)
     assert said.startswith(f"{out} was written and still draws glow too often; the runtime will refuse it: train it")
     assert (out / "model" / "unet").is_dir()
-    assert "'glow' failed its audit (100.0% drawn, limit 5.0%)" in fails("verify", out)
+    assert "'glow' failed its audit (100.0% drawn, limit 5.0%)" in fails("verify", "--bundle", out)
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
@@ -291,5 +291,5 @@ def test_a_loss_that_is_not_a_number_stops_the_run(
     said = fails("train", *given, "--config", settings, "--out", bundle)
     assert "level's loss is nan: lower its learning rate; the last good checkpoint is " in said
     checkpoint = Path(said.partition("the last good checkpoint is ")[2].removesuffix(" [training_failed]"))
-    assert (checkpoint / "student.safetensors").is_file()
+    assert (checkpoint / "weights.safetensors").is_file()
     assert digests(bundle) == before

@@ -129,7 +129,7 @@ def test_a_cache_that_fails_leaves_nothing(tiny_pipeline: Pipeline, tmp_path: Pa
         yield torch.zeros(1, 4, 16, 16)
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(DataError, match="No space left on device; free space"):
+    with pytest.raises(DataError, match=r"No space left on device\); free some space"):
         build_latent_set(
             tiny_pipeline,
             latents,

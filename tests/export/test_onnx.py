@@ -237,7 +237,9 @@ def test_an_earlier_export_is_replaced_and_anything_else_is_kept(
     assert [path.name for path in other.iterdir()] == ["chapter.txt"]
 
 
-@pytest.mark.parametrize(("code", "remedy"), [(errno.ENOSPC, "free space"), (errno.EACCES, "check its permissions")])
+@pytest.mark.parametrize(
+    ("code", "remedy"), [(errno.ENOSPC, "free some space"), (errno.EACCES, "choose a folder that you may write to")]
+)
 def test_a_disk_that_fails_is_one_clear_line(
     make_pipeline: Any,
     tmp_path: Path,

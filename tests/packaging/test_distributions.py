@@ -80,7 +80,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy of the checkout, links and all, so that nothing is written into it."""
     pytest.importorskip("setuptools", minversion="77", reason="building needs setuptools 77")
     folder = tmp_path_factory.mktemp("sdist")
-    left_out = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "pruneguard-*", "runs")
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "pruneguard-*")
     shutil.copytree(ROOT, folder / "checkout", symlinks=True, ignore=left_out)
     return build("sdist", folder / "checkout", folder / "dist")
 
@@ -165,7 +165,7 @@ def test_the_sdist_holds_plain_files_only(sdist: Path) -> None:
         members = archive.getmembers()
     assert [member.name for member in members if not (member.isfile() or member.isdir())] == []
     names = {member.name.partition("/")[2] for member in members}
-    assert names >= {"export/onnx.py", "runtime/sampler.py", "pyproject.toml", "LICENSE", "README.md"}
+    assert names >= {"export/onnx.py", "runtime/sampling/sampler.py", "pyproject.toml", "LICENSE", "README.md"}
 
 
 def test_the_wheel_holds_every_module_and_all_data(wheel: Path) -> None:
@@ -206,7 +206,7 @@ def test_the_base_install_draws_without_torch(clean: Path, bundle: Path, tmp_pat
 
 def test_the_base_install_has_the_command(clean: Path, bundle: Path, tmp_path: Path) -> None:
     command = clean.with_name("pruneguard")
-    run(command, "verify", bundle, cwd=tmp_path)
+    run(command, "verify", "--bundle", bundle, cwd=tmp_path)
     run(command, "generate", "a red star", "--bundle", bundle, "--seed", "3", cwd=tmp_path)
     assert (tmp_path / "image.png").read_bytes().startswith(b"\x89PNG")
     done = subprocess.run([command, "train", "--concepts", "hatching"], cwd=tmp_path, capture_output=True, text=True)

@@ -110,7 +110,7 @@ def test_settings_are_frozen_and_json() -> None:
     settings = RunSettings.resolve("atelier", {}, concepts=("hatching",), detector="oracle")
     plain = json.loads(json.dumps(settings.to_dict()))
     assert (plain["concepts"], plain["prune"]["budget"]) == (["hatching"], 0.58)
-    assert plain["training"]["erasure"]["eraser"] == settings.training.erasure.eraser
+    assert plain["training"]["erasure"]["eraser"] == {"name": settings.training.erasure.eraser.name}
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.model = "other"  # type: ignore[misc]
 

@@ -241,7 +241,7 @@ def test_the_lineage_of_a_student_tells_what_it_is_and_no_search(resolve: Resolv
         bundle, _, _ = train_bundle(resolve(student=str(source)), out, silent)
         first, second = bundle.manifest.stages
         assert (first.name, second.name) == ("student", "train")
-        assert first.settings == {"family": DEFAULT, "model": resolve().model, "student": str(source)}
+        assert first.settings == {"model": resolve().model, "student": str(source)}
         expected = {"unet_fingerprint": second.inputs["unet_fingerprint"], "student_fingerprint": student}
         assert first.inputs == expected | ({"student_bundle": pruned.digest} if source == pruned.path else {})
         assert family_of(out).name == DEFAULT
