@@ -27,8 +27,8 @@ def belongs(name: str, which: ParameterSet) -> bool:
 def select_parameters(unet: nn.Module, sets: Iterable[ParameterSet]) -> dict[str, nn.Parameter]:
     """Weights and biases of every Linear and Conv2d in one of the sets, by name, in the UNet's order.
 
-    Norms never change. Modules are found by walking, so blocks that pruning removed are simply not there; ConfigError
-    when nothing is left to train.
+    Norms never change. Blocks that pruning removed have no weights and add none. Raises ConfigError if nothing is left
+    to train.
     """
     wanted = tuple(dict.fromkeys(sets))
     chosen = {

@@ -1,4 +1,4 @@
-"""The teacher's latents of a concept: drawn once, kept beside the run, never shown to anyone."""
+"""The teacher's latents of a concept. They are drawn once, kept beside the run, and never decoded to pictures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def build_pool(
     folder: Path,
     on_progress: OnProgress = silent,
 ) -> ConceptPool:
-    """The concept's pool for the settings' source; `folder` keeps its latents under a digest of all they depend on."""
+    """The concept's pool for the settings' source.
+
+    `folder` keeps the latents under a digest of all they depend on. Raises DataError if they cannot be read or written.
+    """
     made_from = {
         "concept": asdict(concept),
         "settings": settings.drawn_by(),
@@ -70,7 +73,7 @@ _FILE = "latents.safetensors"
 
 
 def spread(prompts: int, images: int) -> list[int]:
-    """The prompt of each image: every prompt in turn, or evenly chosen ones where there are fewer images."""
+    """The prompt of each image: every prompt in turn, or evenly spaced prompts if there are fewer images."""
     return [i % prompts if images >= prompts else i * prompts // images for i in range(images)]
 
 
@@ -108,8 +111,8 @@ def _draw_partial(
 ) -> dict[str, Tensor]:
     """States of DDIM trajectories (eta 0) under the concept's prompts; `partial_states` steps of each are kept.
 
-    Source: ESD's x_t, which denoises from fresh noise to a uniform step with guidance 3. DDIM rather than PNDM because
-    PNDM's timesteps repeat one.
+    Source: ESD denoises from fresh noise to a uniform step with guidance 3. This uses DDIM because PNDM visits one
+    timestep twice.
     """
     generator = counter_generator(seed, "partial", concept.name)
     states: list[Tensor] = []

@@ -35,7 +35,7 @@ class ErasureSettings:
     eraser: Choice = field(default=Choice("esd"))
     """The eraser and its own options, such as `eta`."""
     parameters: Upper = "auto"
-    """`auto` takes each concept's own set."""
+    """The parameter set; `auto` takes each concept's own."""
     source: SourceSettings = field(default_factory=SourceSettings)
     batch_size: int = 16
     images: int = _drawn_by(128)

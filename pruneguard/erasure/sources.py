@@ -1,7 +1,7 @@
 """Where the upper level's x_t comes from. It decides what suppression can reach.
 
-A forward-noised picture of the concept shows the concept by itself, so at low noise the prompt adds little and the loss
-has little to say; in a picture of something else the prompt alone asks for it.
+In a noised picture of the concept the concept is visible already, so at low noise the prompt adds little gradient. In a
+picture of something else only the prompt asks for the concept.
 Shapes: B rows, P prompts, N pool rows, C latent channels, h x w latent size, L text tokens, D text width.
 """
 
@@ -35,7 +35,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TimestepSettings:
-    """Distribution of t for rows that are noised here: a range, and `high` to weight t in proportion to t + 1."""
+    """Distribution of t for rows that are noised here: uniform on a range, or `high`, in proportion to t + 1."""
 
     t_min: int = 0
     t_max: int = 999
@@ -94,7 +94,7 @@ class ConceptPool:
 
 
 def draw_timesteps(settings: TimestepSettings, count: int, total: int, generator: Generator) -> Tensor:
-    """(count,) int64 timesteps below `total` by the settings' distribution."""
+    """(count,) int64 timesteps below `total` by the settings' distribution. Raises ConfigError for an empty range."""
     if settings.t_min >= total:
         raise ConfigError(
             f"timesteps: `t_min` is {settings.t_min} but the schedule ends at {total - 1}; choose a lower one"
@@ -121,7 +121,10 @@ def draw_concept_batch(
     empty_text: Tensor,
     generator: Generator,
 ) -> ConceptBatch:
-    """`count` rows, each of a concept drawn uniformly; the generator alone decides: equal seeds give equal batches."""
+    """`count` rows, each of a concept drawn uniformly. Generators with equal seeds give equal batches.
+
+    `others` may be None for a source that mixes in no pictures of the data set; ConfigError if it needs them.
+    """
     which = torch.randint(len(pools), (count,), generator=generator).tolist()
     place, other_place, coin = torch.rand(3, count, generator=generator, dtype=torch.float64).tolist()
     timesteps = draw_timesteps(settings.timesteps, count, total_timesteps, generator)

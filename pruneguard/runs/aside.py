@@ -1,4 +1,4 @@
-"""Folders of a run that are either whole or not there, whatever moment the process dies at."""
+"""Folders of a run that are either whole or not there, even if the process dies while it writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pruneguard.staging import locked, open_staging, swap_in, sync_tree
 
 @contextmanager
 def written_aside(target: Path, error: type[PruneguardError], what: str) -> Iterator[Path]:
-    """An empty folder beside `target` to write into; on leaving it takes `target`'s place, on an error it vanishes.
+    """Yields an empty folder beside `target`. On success it atomically replaces `target`; on an error it is removed.
 
     A full disk, a missing permission or any other failure to write raises `error`, which begins with `what`.
     """

@@ -20,7 +20,7 @@ def digest_of(values: Mapping[str, Any]) -> str:
 def fingerprint(module: nn.Module) -> str:
     """A digest of names, shapes and evenly spaced samples of all weights.
 
-    It tells two models apart in a moment even at full size. It proves nothing against tampering; a bundle's digests do.
+    It tells two models apart quickly at any size. It is no protection against tampering; a bundle's digests are.
     """
     digest = hashlib.sha256()
     for name, tensor in module.state_dict().items():

@@ -1,4 +1,4 @@
-"""The lock on a run's folder: two runs that write the same checkpoints and caches would ruin both."""
+"""The lock on a run's folder: two runs that wrote the same checkpoints and caches would ruin both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ LOCK = "lock"
 
 @contextmanager
 def run_alone(folder: Path) -> Iterator[None]:
-    """Holds a run's folder against a second run; one that is left empty goes. Raises ConfigError when one is in."""
+    """Keeps other runs out of a run's folder for as long as the block runs. A folder that is left empty is removed.
+
+    Raises ConfigError if another run holds the folder, or if it cannot be written.
+    """
     with ExitStack() as stack:
         try:
             stack.enter_context(held(folder / LOCK))
@@ -36,7 +39,7 @@ def run_alone(folder: Path) -> Iterator[None]:
 
 
 def forget_run(folder: Path) -> None:
-    """Removes the checkpoints and caches of a run that is held, and not the lock that holds it."""
+    """Removes the checkpoints and caches of a run whose lock the caller holds. The lock stays."""
     for entry in folder.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry, ignore_errors=True)

@@ -133,7 +133,7 @@ def _read(folder: Path) -> PruningPlan:
 
 
 def macs_record(teacher: Pipeline, unet: Any) -> dict[str, Any]:
-    """MACs of one UNet call, dense and pruned, by the convention of `pruneguard.macs`."""
+    """MACs of one UNet call, dense and pruned, counted by the convention of `pruneguard.macs`."""
     sizes = {"latent_size": teacher.latent_size, "text_tokens": teacher.text_tokens}
     dense, pruned = unet_macs(teacher.unet, **sizes), unet_macs(unet, **sizes)
     return {

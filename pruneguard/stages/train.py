@@ -42,9 +42,9 @@ def run_folder(out: Path) -> Path:
 def train_bundle(
     settings: RunSettings, out: Path, on_progress: OnProgress, *, fresh: bool = False
 ) -> tuple[Bundle, TrainResult, list[AuditResult]]:
-    """The whole stage, from a dense model to an erased pruned bundle at `out`; killed, it goes on where it was.
+    """The whole stage, from a dense model to an erased pruned bundle at `out`. After a stop it goes on where it was.
 
-    `fresh` forgets the checkpoints and caches of an earlier run, once nothing is found wrong with this one.
+    `fresh` forgets the checkpoints and caches of an earlier run, after this run's settings have been checked.
 
     Nothing is written to `out` before all is done. Of several processes (`accelerate launch`) all train, and the main
     one encodes, prunes, audits and writes; all must see the same folders, and only the main one returns audits.
@@ -57,11 +57,11 @@ def train_bundle(
     folder = run_folder(out)
     audits: list[AuditResult] = []
     alone = run_alone(folder) if process.is_main_process else nullcontext()
-    # Opened first: a folder that cannot be written is no surprise after an hour.
+    # The bundle is opened first: a folder that cannot be written is an error now and not after an hour.
     with alone, write_bundle(out) if process.is_main_process else nullcontext() as draft:
         teacher = load_teacher(settings.model)
         source = fingerprint(teacher.unet)
-        if fresh and process.is_main_process:  # the others look into it when the main one has encoded the data
+        if fresh and process.is_main_process:  # the others read the folder only after the main one encoded the data
             forget_run(folder)
         with process.main_process_first():
             data = build_data(teacher, settings, folder / "data", on_progress)
@@ -165,7 +165,7 @@ def _prune_stage(settings: RunSettings, source: str, macs: dict[str, Any]) -> St
 
 
 def _student_stage(settings: RunSettings, source: str, student: Any, macs: dict[str, Any]) -> Stage:
-    """A student that was pruned elsewhere: what it is, and nothing of a search that was not run here."""
+    """The stage of a student that was pruned elsewhere: its fingerprint, and no record of a search."""
     assert settings.student is not None
     return Stage(
         name="student",
@@ -182,7 +182,7 @@ def _student_stage(settings: RunSettings, source: str, student: Any, macs: dict[
 
 
 def _train_stage(settings: RunSettings, source: str, data: str, metrics: dict[str, float]) -> Stage:
-    # Wall times differ from run to run; without them equal runs write equal bundles.
+    # Wall times differ from run to run. They are left out, so that equal runs write equal bundles.
     measured = {name: value for name, value in metrics.items() if not name.startswith("seconds")}
     return Stage(
         name="train",

@@ -19,8 +19,8 @@ def feature_blocks(unet: nn.Module) -> dict[str, nn.Module]:
 def forward_with_features(unet: nn.Module, x_t: Tensor, t: Tensor, text: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """The prediction (B, C, h, w) for x_t, and the output of each feature block.
 
-    A down block also returns its skip connections; its first output counts. Hooks live for this call only, so no
-    activation of one pass can be taken for that of another. `unet` may be wrapped for distributed training.
+    A down block also returns its skip connections; its first output is taken. Hooks live for this call only, so
+    activations of two passes cannot mix. `unet` may be wrapped for distributed training.
     """
     wrapped = getattr(unet, "module", None)
     inner = wrapped if isinstance(wrapped, nn.Module) else unet

@@ -26,7 +26,7 @@ def output_kd_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def feature_kd_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> Tensor:
     """Mean over blocks of the squared error between both models' block outputs.
 
-    Inner widths are pruned and block outputs are not, so shapes agree without projections; depth pruning takes layers
-    out of a block and never the block.
+    Pruning narrows layers inside blocks and removes layers from blocks, and never changes the shape of a block's
+    output, so no projections are needed.
     """
     return torch.stack([F.mse_loss(student[name].float(), teacher[name].float()) for name in teacher]).mean()

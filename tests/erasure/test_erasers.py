@@ -159,14 +159,19 @@ def test_a_task_draws_and_copies_only_what_is_asked_for(task: ErasureTask, monke
     before, encoder, after = task.trained_text_encoder, task.text_encoder, task.trained_text_encoder
     assert before is None
     assert after is encoder is not task.teacher.text_encoder
-    assert all(parameter.requires_grad for parameter in encoder.parameters())
+    assert all(parameter.requires_grad for parameter in task.text_encoder.parameters())
 
 
 def test_captions_are_searched_for_minors_only_if_data_pictures_are_mixed_in(
     task: ErasureTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("pruneguard.erasure.task.mentions_minors", lambda words: asked.append(words) or False)
+
+    def none(words: str) -> bool:
+        asked.append(words)
+        return False
+
+    monkeypatch.setattr("pruneguard.erasure.task.mentions_minors", none)
     for source in (
         SourceSettings(kind="noised"),
         SourceSettings(kind="partial"),

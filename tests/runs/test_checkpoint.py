@@ -34,7 +34,10 @@ def contents(fill: float, *, order: int = 1) -> Contents:
     for module in (first, second):
         for parameter in module.parameters():
             nn.init.constant_(parameter, fill)
-    named: list[tuple[str, nn.Parameter]] = [("first.weight", first.weight), ("second.bias", second.bias)]
+    named = [
+        ("first.weight", first.get_parameter("weight")),
+        ("second.bias", second.get_parameter("bias")),
+    ]
     named = named[::order]
     optimiser = torch.optim.AdamW(named, lr=0.1)
     for number, (_, parameter) in enumerate(sorted(named)):
