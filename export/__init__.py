@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .layout import sampler_settings
     from .onnx import ExportRecord, export_onnx, write_onnx
     from .parity import ParityReport, ParitySettings, Progress, check_parity
-    from .target import TARGETS, Exported, Target
+    from .target import TARGETS, Exported, Target, TargetSettings
 
 __all__ = [
     "TARGETS",
@@ -25,6 +25,7 @@ __all__ = [
     "ParitySettings",
     "Progress",
     "Target",
+    "TargetSettings",
     "check_parity",
     "export_onnx",
     "sampler_settings",
@@ -36,6 +37,7 @@ _HOMES = {
     "TARGETS": "target",
     "Exported": "target",
     "Target": "target",
+    "TargetSettings": "target",
     "Agreement": "agreement",
     "ExportRecord": "onnx",
     "ParityLimits": "agreement",

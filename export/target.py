@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[str, int, int], None]
 """`on_progress(stage, done, total)` as each stage of an export begins, and once at the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetSettings:
+    """The base of a target's own settings. `precision` is that of the weights; it is part of an engine's name."""
+
+    precision: str = "fp32"
 
 
 class Exported(NamedTuple):

@@ -8,25 +8,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pruneguard.bundle import EngineRecord
+from pruneguard.errors import ExportError
 from pruneguard.measurement import Measurement
 from pruneguard.runtime.engines.backend import COMPONENTS
 
 from ..graph import check_opset
 from ..onnx import write_onnx
-from ..target import TARGETS, Exported, OnProgress
+from ..target import TARGETS, Exported, OnProgress, TargetSettings
 
 if TYPE_CHECKING:
     from pruneguard.models import Pipeline
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnnxSettings:
-    """`opset` is ONNX's operator set, 20 to 23. Raises ExportError for another one."""
+class OnnxSettings(TargetSettings):
+    """`opset` is ONNX's operator set, 20 to 23. Raises ExportError for another one, and for other precisions."""
 
     opset: int = 20
 
     def __post_init__(self) -> None:
         check_opset(self.opset)
+        if self.precision != "fp32":
+            raise ExportError(f"target 'onnx' exports fp32, not {self.precision!r}")
 
 
 @TARGETS.register("onnx", settings=OnnxSettings)
@@ -45,7 +48,7 @@ def export_to_onnx(
     engine = EngineRecord(
         target="onnx",
         backend="onnxruntime",
-        precision="fp32",
+        precision=settings.precision,
         options={"opset": record.opset},
         components={name: f"{place}/{name}" for name in COMPONENTS},
         tokenizer=f"{place}/tokenizer",

@@ -60,7 +60,7 @@ def export_bundle(
     with write_bundle(path, base=path) as draft:
         if bundle.format < FORMAT:
             shutil.rmtree(draft.folder / "onnx", ignore_errors=True)  # the engines of format 1 run nowhere any more
-        name = name or f"{chosen.name}-fp32"
+        name = name or f"{chosen.name}-{settings.precision}"
         place = f"engines/{name}"
         folder = draft.folder / place
         shutil.rmtree(folder, ignore_errors=True)
