@@ -8,16 +8,16 @@ READY := $(VENV)/.ready
 .PHONY: demo test test-slow lint bench clean
 
 # Two processes with one thread each are faster than one with two: the models are small.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
 demo: $(READY)
 	$(BIN)/pruneguard demo
 
 test: $(READY)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) --dist loadfile -m "not slow"
 
 test-slow: $(READY)
-	$(PYTEST) -m slow
+	$(PYTEST) --dist loadgroup -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .

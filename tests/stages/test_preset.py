@@ -16,6 +16,8 @@ from pruneguard.stages.audit import audit_components, find_detectors
 from pruneguard.stages.settings import RunSettings
 from pruneguard.stages.train import train_bundle
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("preset")]  # one run for all tests
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -48,13 +50,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(bundle, student, teacher)
 
 
-@pytest.mark.slow
 def test_the_audit_sees_the_concept_in_what_the_teacher_draws(trained: Trained) -> None:
     assert len(trained.teacher.target_images) == 64
     assert trained.teacher.drawn.value >= 0.9
 
 
-@pytest.mark.slow
 def test_the_student_draws_the_concept_in_at_most_a_twentieth(trained: Trained) -> None:
     assert len(trained.student.target_images) == 64
     assert trained.student.drawn.value <= 0.05
@@ -62,7 +62,6 @@ def test_the_student_draws_the_concept_in_at_most_a_twentieth(trained: Trained) 
     assert (record.concept, record.passed) == ("mosaic", True)
 
 
-@pytest.mark.slow
 def test_the_student_keeps_what_the_concept_is_not(trained: Trained) -> None:
     """Object, style and colour of other prompts' pictures, each against the teacher's."""
     kept, wanted = shares(trained.student, "kept"), shares(trained.teacher, "kept")
@@ -70,7 +69,6 @@ def test_the_student_keeps_what_the_concept_is_not(trained: Trained) -> None:
     assert {name: value for name, value in kept.items() if value < 0.9 * wanted[name]} == {}
 
 
-@pytest.mark.slow
 def test_a_prompt_that_names_the_concept_still_draws_the_rest_of_what_it_says(trained: Trained) -> None:
     """A model that was ruined would draw the concept as rarely."""
     kept, wanted = shares(trained.student, "rest"), shares(trained.teacher, "rest")
