@@ -40,8 +40,8 @@ class GuardedSampler:
     them. `batch_size` images are drawn together. `engine` is the name of the engine, for reports.
 
     Refused unless `allow_unmeasured`, because no audit measured it: fewer steps than the sampler's own, guidance above
-    2 times its own, and negative prompts. Guards check a negative prompt only where the guidance scale is below 1,
-    since only there it says what to draw. Raises ConfigError for a wrong `batch_size`.
+    2 times its own, and negative prompts. Guards check a negative prompt only if the guidance scale is below 1,
+    because only then the image is drawn towards it. Raises ConfigError for a wrong `batch_size`.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class GuardedSampler:
     ) -> GuardedSampler:
         """Opens a bundle, verifies every file, requires its audits, and loads an engine.
 
-        `engine` names the engine; by default it is the fastest one that passed its audits and runs here. `policy` names
-        concepts whose suppression the caller requires beside those of the bundle's own policy. If neither names a
-        concept, nothing was audited, and only `allow_unaudited` serves the bundle; it excuses no audit that a policy
+        `engine` names the engine; by default `choose_engine` picks one that passed its audits and runs here. `policy`
+        names concepts whose suppression the caller requires beside those of the bundle's own policy. If neither names
+        a concept, nothing was audited, and only `allow_unaudited` serves the bundle; it excuses no audit that a policy
         requires. `limit` is the largest share of images in which an audit may have seen a concept; the bundle's own
         limit counts if it is stricter. If nothing is suppressed, `allow_unmeasured` is on. `digest` is the expected
         SHA-256 of `bundle.json`, which pins all other files. `threads` is the number of threads inside one operator.
@@ -94,6 +94,7 @@ class GuardedSampler:
         seal = bundle.verify()
         required = tuple(policy or ())
         name = engine or choose_engine(bundle, required, limit=limit)
+        bundle.require_engine(name)
         bundle.require_audits(name, required, limit=limit)
         suppressed = bundle.manifest.policy.concepts or required
         if not (allow_unaudited or suppressed):

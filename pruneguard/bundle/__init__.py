@@ -21,6 +21,7 @@ from pruneguard.bundle.manifest import (
     Manifest,
     Policy,
     Stage,
+    check_engine_name,
 )
 from pruneguard.bundle.reading import Bundle, Seal
 
@@ -43,6 +44,7 @@ __all__ = [
     "Seal",
     "Stage",
     "amend_bundle",
+    "check_engine_name",
     "sha256_file",
     "write_bundle",
 ]

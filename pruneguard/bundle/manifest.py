@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -105,6 +106,8 @@ class EngineRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "precision": self.precision,
             "provider": self.provider,
             "options": self.options,
+            "components": self.components,
+            "tokenizer": self.tokenizer,
         }
 
 
@@ -163,7 +166,9 @@ def dump_manifest(manifest: Manifest) -> bytes:
 def read_document(data: bytes, where: str) -> dict[str, Any]:
     """The JSON object in `data`: no constants such as NaN, no repeated keys. Raises BundleError."""
     try:
-        document = json.loads(data, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+        document = json.loads(
+            data, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique_keys
+        )
     except (ValueError, RecursionError) as error:
         raise BundleError(
             f"{where} is not valid JSON ({error}): it was cut off or edited; copy the bundle again or rerun its stage"
@@ -184,13 +189,24 @@ def check_manifest(document: Mapping[str, Any], where: str) -> Manifest:
         raise BundleError(f"{where}: audits hold one concept of one subject twice; make the bundle again")
     paths = [*manifest.files, *manifest.unets.values()]
     for name, engine in manifest.engines.items():
-        if not _NAME.fullmatch(name) or name == MODEL:
-            raise BundleError(f"{where}: {name!r} is not an engine's name; use lower-case letters, digits and hyphens")
-        paths += [*engine.components.values(), *engine.files, engine.tokenizer]
+        check_engine_name(name, where)
+        reads = [*engine.components.values(), engine.tokenizer]
+        for path in (*reads, *engine.files):
+            check_relative(path, where)
+        for path in reads:
+            if not any(path == place or path.startswith(f"{place}/") for place in engine.files):
+                raise BundleError(f"{where}: engine {name!r} reads {path!r}, which its files do not cover; export it")
     paths += [path for audit in manifest.audits for path in audit.digests]
     for path in paths:
         check_relative(path, where)
     return manifest
+
+
+def check_engine_name(name: str, where: str) -> str:
+    """`name` if an engine may have it. Raises BundleError otherwise."""
+    if _NAME.fullmatch(name) and name != MODEL and ".." not in name:
+        return name
+    raise BundleError(f"{where}: {name!r} is not an engine's name; use lower-case letters, digits, dots and hyphens")
 
 
 def check_relative(path: object, where: str) -> str:
@@ -210,6 +226,13 @@ def _plainly(error: Exception) -> str:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is beyond the range of numbers")
+    return number
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

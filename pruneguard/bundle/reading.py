@@ -136,6 +136,13 @@ class Bundle:
             raise BundleError(f"{self.path} holds no engine; make one with {remake}")
         raise BundleError(f"{self.path} has no engine {subject!r}: {nearest(subject, engines)}")
 
+    def require_engine(self, name: str) -> None:
+        """Raises BundleError for an engine that is not here, with the nearest names or the command that makes one."""
+        if name == MODEL:
+            engines = list(self.manifest.engines)
+            raise BundleError(f"{self.path}: {MODEL!r} is the torch model, not an engine; {nearest(name, engines)}")
+        self.require_subject(name)
+
     def digests(self, subject: str) -> dict[str, str]:
         """Path -> SHA-256 of all files of a subject: what an audit of it must name. Empty if it is not here."""
         return subject_digests(self.manifest, subject)

@@ -19,6 +19,7 @@ from pruneguard.bundle.manifest import (
     EngineRecord,
     Manifest,
     Stage,
+    check_engine_name,
     check_relative,
     dump_manifest,
     settings_digest,
@@ -49,9 +50,12 @@ class BundleDraft:
         self.update(audits=[*kept, audit])
 
     def add_engine(self, name: str, engine: EngineRecord) -> None:
-        """Adds an engine and removes an earlier one of the same name together with its audits."""
-        audits = [audit for audit in self.manifest.audits if audit.subject != name]
-        self.update(engines={**self.manifest.engines, name: engine}, audits=audits)
+        """Adds an engine and removes an earlier one of the same name. Raises BundleError for a wrong name.
+
+        Audits stay: one of other files does not hold, and one of the same files is no reason to audit until it passes.
+        """
+        check_engine_name(name, str(self.folder))
+        self.update(engines={**self.manifest.engines, name: engine})
 
     def update(self, **changes: Any) -> None:
         """Replaces fields of the manifest, such as sampler, concepts, macs or policy."""

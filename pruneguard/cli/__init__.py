@@ -5,18 +5,15 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 
 import click
 
 from pruneguard import __version__
 from pruneguard.errors import PruneguardError
+from pruneguard.runs.interrupt import terminable
 
 COMMANDS = ("demo", "prune", "train", "export", "audit", "verify", "generate", "concepts")
 
@@ -65,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for an error, 2 for wrong usage, 130 when stopped."""
     try:
-        with _terminated_as_interrupted():
+        with terminable():
             pruneguard.main(arguments, prog_name="pruneguard", standalone_mode=False)
         return 0
     except click.exceptions.Exit as exit_:
@@ -73,28 +70,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _fail(_usage(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort) as error:
-        return _fail(str(error) or "stopped; what was finished is kept, and the same command goes on from there", 130)
+        return _fail(str(error) or "stopped; nothing was left half written", 130)
     except Exception as error:
         if os.environ.get("PRUNEGUARD_DEBUG"):
             traceback.print_exc()
         return _fail(_explain(error), 1)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does, so that every block that cleans up after itself gets to run."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _usage(error: click.ClickException) -> str:

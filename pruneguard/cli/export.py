@@ -11,23 +11,26 @@ from pruneguard.errors import AuditError
 
 
 @click.command("export", short_help="Make engines, compare them with the model, audit them.")
-@click.option("--onnx", is_flag=True, help="ONNX graphs for ONNX Runtime.")
+@click.option("--onnx", is_flag=True, help="The same as --target onnx.")
+@click.option("--target", metavar="NAME", help="What to export to, such as onnx.")
 @bundle_option
 @click.option("--name", help="Name of the engine in the bundle.  [default: onnx-fp32]")
-@click.option("--opset", type=int, default=20, show_default=True, help="ONNX opset, 20 to 23.")
+@click.option("--opset", type=int, help="ONNX opset, 20 to 23.  [default: 20]")
 @click.option("--detector", help="oracle, or clip:FOLDER_OR_HUB_ID; as in training by default.")
-def command(onnx: bool, bundle: Path, name: str | None, opset: int, detector: str | None) -> None:
+def command(
+    onnx: bool, target: str | None, bundle: Path, name: str | None, opset: int | None, detector: str | None
+) -> None:
     """Export a bundle's model, keep the engine only if it agrees with the model, and audit what will be served."""
-    if not onnx:
-        raise click.UsageError("say what to export: --onnx")
+    if onnx == bool(target):
+        raise click.UsageError("say what to export: --onnx, or --target NAME")
     from pruneguard.measurement import show
     from pruneguard.runs.progress import RichProgress
     from pruneguard.settings import Choice
     from pruneguard.stages.export import export_bundle
 
     with RichProgress() as progress:
-        target = Choice("onnx", {"opset": opset})
-        done = export_bundle(bundle, target=target, name=name, detector=detector, on_progress=progress)
+        chosen = Choice(target or "onnx", {} if opset is None else {"opset": opset})
+        done = export_bundle(bundle, target=chosen, name=name, detector=detector, on_progress=progress)
     manifest = done.bundle.manifest
     size = sum(manifest.files[path].size for path in done.bundle.digests(done.name))
     click.echo(f"{bundle}/engines/{done.name}: {size / 1e6:.1f} MB")

@@ -16,7 +16,7 @@ from pruneguard.staging import file_aside
 @click.command("generate", short_help="Draw one guarded picture.")
 @click.argument("prompt")
 @bundle_option
-@click.option("--engine", help="Name of an engine.  [default: the best that passed and runs here]")
+@click.option("--engine", help="Name of an engine.  [default: one that passed]")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("image.png"), show_default=True, help="The picture."
 )

@@ -143,8 +143,8 @@ def objection(new: Audit, earlier: Audit | None, images: int) -> str | None:
       that of another detector, and then by that detector's pass.
     """
     drawn, before = new.drawn, None
-    if earlier is not None and (new.digests, new.settings) == (earlier.digests, earlier.settings):
-        before = earlier.drawn  # an audit of the same weights under the same settings
+    if earlier is not None and sorted(new.digests.values()) == sorted(earlier.digests.values()):
+        before = earlier.drawn  # an audit of the same weights
     ours = drawn.protocol.detector
     if earlier and before and ours != before.protocol.detector and (new.passed or not earlier.passed):
         return f"the earlier audit of the same weights was read by {before.protocol.detector}, this one by {ours}"
@@ -159,6 +159,16 @@ def objection(new: Audit, earlier: Audit | None, images: int) -> str | None:
     return None
 
 
+def _earlier(new: Audit, audits: Sequence[Audit]) -> Audit | None:
+    """The recorded audit that a new one would replace, or one of the same files under another name."""
+    same = [audit for audit in audits if (audit.concept, audit.unet) == (new.concept, new.unet)]
+    content = sorted(new.digests.values())
+    return next(
+        (audit for audit in same if audit.subject == new.subject),
+        next((audit for audit in same if sorted(audit.digests.values()) == content), None),
+    )
+
+
 def _first_seed(drawn: Measurement) -> int | None:
     return drawn.seeds[0] if drawn.seeds else None
 
@@ -170,11 +180,10 @@ def record_audits(
 
     Returns the others: each concept's name with the `objection` to its result.
     """
-    earlier = {audit.concept: audit for audit in draft.manifest.audits if audit.subject == subject}
     dropped: dict[str, str] = {}
     for result in results:
         record = to_record(result, subject, settings, draft)
-        if reason := objection(record, earlier.get(result.concept), images):
+        if reason := objection(record, _earlier(record, draft.manifest.audits), images):
             dropped[result.concept] = reason
         else:
             draft.add_audit(record)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pruneguard.bundle import FORMAT, MODEL, Bundle, BundleDraft, EngineRecord, Stage, write_bundle
+from pruneguard.bundle import FORMAT, MODEL, Bundle, BundleDraft, EngineRecord, Stage, check_engine_name, write_bundle
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditResult
 from pruneguard.export import TARGETS
@@ -50,6 +50,7 @@ def export_bundle(
     """
     chosen = Choice(target) if isinstance(target, str) else target
     entry, settings = TARGETS.find(chosen.name), TARGETS.settings(chosen)
+    name = check_engine_name(name or f"{chosen.name}-{settings.precision}", "--name")
     bundle = Bundle.open(path)
     if not bundle.digests(MODEL):
         raise ConfigError(f"{path} has no model/ to export; run `pruneguard train --out {path}` first")
@@ -59,8 +60,9 @@ def export_bundle(
     detectors = find_detectors(detector or spec, family, concepts)
     with write_bundle(path, base=path) as draft:
         if bundle.format < FORMAT:
-            shutil.rmtree(draft.folder / "onnx", ignore_errors=True)  # the engines of format 1 run nowhere any more
-        name = name or f"{chosen.name}-{settings.precision}"
+            # The engines of format 1 run nowhere any more.
+            shutil.rmtree(draft.folder / "onnx", ignore_errors=True)
+            (draft.folder / "reports/parity.json").unlink(missing_ok=True)
         place = f"engines/{name}"
         folder = draft.folder / place
         shutil.rmtree(folder, ignore_errors=True)

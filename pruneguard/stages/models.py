@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from diffusers import PNDMScheduler
+import diffusers
 
 from pruneguard.bundle import MANIFEST, Bundle
 from pruneguard.errors import ConfigError
 from pruneguard.models import Pipeline, load_pipeline
 from pruneguard.runs.processes import this_process
-from pruneguard.runtime import sampler_settings
+from pruneguard.runtime import SOLVERS, sampler_settings
 
 _SHARED = ("in_channels", "out_channels", "cross_attention_dim", "block_out_channels")
 
@@ -29,7 +29,8 @@ def load_teacher(source: str | Path, scheduler: str | None = None) -> Pipeline:
     if scheduler is None:
         sampler_settings(teacher)  # a scheduler that no solver computes is an error before any work
     else:
-        teacher.scheduler = PNDMScheduler.from_config(sampler_settings(teacher, scheduler).scheduler)
+        kind = getattr(diffusers, SOLVERS.find(scheduler).settings.scheduler_class)
+        teacher.scheduler = kind.from_config(sampler_settings(teacher, scheduler).scheduler)
     return teacher.to(this_process().device)
 
 

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
@@ -14,6 +14,7 @@ from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.metrics.metric import METRICS
 from pruneguard.families import Family, family_of
 from pruneguard.pruning.criteria import load_criterion
+from pruneguard.runtime import SOLVERS
 from pruneguard.settings import Choice, override, plain
 from pruneguard.training.settings import TrainSettings
 
@@ -59,15 +60,12 @@ class PruneSettings:
         load_criterion(self.criterion)
 
 
-Scheduler = Literal["pndm"]
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """One run: a teacher, the concepts that it must forget, and how."""
 
     model: str = "atelier"
-    scheduler: Scheduler | None = None
+    scheduler: str | None = None
     """The solver to draw with although the model came with another scheduler; by default that is an error."""
     student: str | None = None
     """A model that was pruned before; without one the run searches a pruning plan."""
@@ -108,6 +106,8 @@ class RunSettings:
         """
         base = cls(training=family_of(str(model)).preset)
         settings = override(base, {**tables, "model": model, **given})
+        if settings.scheduler is not None:
+            SOLVERS.find(settings.scheduler)
         for metric in settings.audit.metrics:
             METRICS.find(metric)
         return settings

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pruneguard.bundle import DEFAULT_UNET, Bundle, EngineRecord, Manifest
-from pruneguard.errors import AuditError, BundleError, ConfigError, LineageError, PruneguardError
+from pruneguard.errors import BundleError, ConfigError, PruneguardError
 from pruneguard.measurement import find
 
 from ..sampling.settings import SamplerSettings
@@ -43,10 +43,11 @@ def engine_components(
 
 
 def choose_engine(bundle: Bundle, required: Sequence[str] = (), *, limit: float = 1.0) -> str:
-    """The name of the fastest engine that this machine can run and that passed its audits.
+    """The name of an engine that this machine can run and that passed its audits.
 
-    Engines without a measured latency come last, in the manifest's order. `required` and `limit` are as in
-    `Bundle.require_audits`. Raises the reason of a single engine, and BundleError with all reasons if there are more.
+    It is the fastest of the engines whose record has a latency; engines without one come after these, by name.
+    `required` and `limit` are as in `Bundle.require_audits`. Raises the reason of a single engine, and BundleError with
+    all reasons if there are more.
     """
     engines = bundle.manifest.engines
     if not engines:
@@ -55,11 +56,10 @@ def choose_engine(bundle: Bundle, required: Sequence[str] = (), *, limit: float 
     for name in sorted(engines, key=lambda name: _latency(engines[name])):
         try:
             bundle.require_audits(name, required, limit=limit)
-        except (AuditError, LineageError) as error:
+            if reason := BACKENDS.find(engines[name].backend).build().usable(_options(engines[name], None)):
+                raise ConfigError(f"engine {name!r}: {reason}")
+        except PruneguardError as error:
             reasons[name] = error
-            continue
-        if reason := BACKENDS.find(engines[name].backend).build().usable(_options(engines[name], None)):
-            reasons[name] = ConfigError(f"engine {name!r}: {reason}")
             continue
         return name
     if len(reasons) == 1:

@@ -7,12 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from pruneguard.erasure.closed_form import closed_form_edit
+from pruneguard.erasure.closed_form import find_edit
 
 
 def random_rows(*shapes: tuple[int, int], seed: int = 0) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+
+
+def closed_form_edit(weight: Tensor, *rows: Tensor, reference: Tensor | None = None, **scales: float) -> Tensor:
+    return find_edit(*rows, **scales).apply(weight, weight if reference is None else reference)
 
 
 def least_squares(
@@ -74,9 +78,33 @@ def test_the_ridge_holds_the_weight() -> None:
 
 def test_an_edit_that_preserves_its_guides_and_has_no_ridge_to_speak_of_changes_nothing_twice() -> None:
     weight, concepts, guides = random_rows((4, 16), (3, 16), (3, 16))
-    scales = {"erase_scale": 1.0, "preserve_scale": 1.0, "ridge": 1e-6}
-    once = closed_form_edit(weight, concepts, guides, guides, **scales)
-    twice = closed_form_edit(once, concepts, guides, guides, **scales)
+    once = closed_form_edit(weight, concepts, guides, guides, erase_scale=1.0, preserve_scale=1.0, ridge=1e-6)
+    twice = closed_form_edit(once, concepts, guides, guides, erase_scale=1.0, preserve_scale=1.0, ridge=1e-6)
     assert (once - weight).norm().item() > 1
     assert (once @ concepts.T - weight @ guides.T).abs().max().item() < 1e-4
     assert (twice - once).abs().max().item() < 1e-4
+
+
+def test_a_later_edit_is_the_least_squares_solution_with_the_targets_of_the_reference() -> None:
+    reference, drift, concepts, guides, preserve = random_rows((6, 16), (6, 16), (3, 16), (3, 16), (4, 16))
+    weight = reference + 0.3 * drift
+    edited = closed_form_edit(
+        weight, concepts, guides, preserve, reference=reference, erase_scale=2.0, preserve_scale=0.5, ridge=0.1
+    )
+    c, g, p, old = concepts.numpy(), guides.numpy(), preserve.numpy(), reference.numpy().T
+    states = np.vstack([np.sqrt(2.0) * c, np.sqrt(0.5) * p, np.sqrt(0.1) * np.eye(16)])
+    values = np.vstack([np.sqrt(2.0) * g @ old, np.sqrt(0.5) * p @ old, np.sqrt(0.1) * weight.numpy().T])
+    wanted = np.linalg.lstsq(states, values, rcond=None)[0].T
+    assert np.abs(edited.numpy() - wanted).max() < 1e-8
+
+
+def test_repeated_edits_converge_also_where_the_states_are_more_than_their_width() -> None:
+    reference, concepts, guides, preserve = random_rows((6, 8), (40, 8), (40, 8), (30, 8))
+    weight, sizes = reference, []
+    for _ in range(1000):
+        weight = closed_form_edit(
+            weight, concepts, guides, preserve, reference=reference, erase_scale=1.0, preserve_scale=1.0, ridge=0.5
+        )
+        sizes.append(weight.norm().item())
+    assert max(sizes) < 2 * reference.norm().item()
+    assert abs(sizes[-1] - sizes[-2]) < 1e-12

@@ -167,12 +167,29 @@ def test_limits_that_leave_the_weights(
         assert (after[name] - old).abs().max().item() <= bound
 
 
-def test_many_edits_change_little_more_than_one(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"tokens": "last", "ridge": 1e-3}
-    once = edited(build_task(tiny_pipeline, tiny_pipeline.unet, tmp_path), steps=1, **options)
-    often = edited(build_task(tiny_pipeline, tiny_pipeline.unet, tmp_path), steps=10, **options)
+def test_many_edits_converge_under_the_defaults(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
+    once = edited(build_task(tiny_pipeline, tiny_pipeline.unet, tmp_path), steps=1)
+    often = edited(build_task(tiny_pipeline, tiny_pipeline.unet, tmp_path), steps=200)
     for name, old in weights(tiny_pipeline.unet, once).items():
-        assert (often[name] - once[name]).norm() < 0.01 * (once[name] - old).norm()
+        assert (often[name] - old).norm() < 3 * (once[name] - old).norm()
+
+
+def test_a_resumed_erasure_keeps_its_reference(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
+    task = build_task(tiny_pipeline, tiny_pipeline.unet, tmp_path)
+    first = ERASERS.find("uce").build(task, UCESettings())
+    assert first.state_dict() == {}
+    first.upper(task.student, UpperStep(number=0))
+    second = ERASERS.find("uce").build(task, UCESettings())
+    second.load_state_dict({name: tensor.clone() for name, tensor in first.state_dict().items()})
+    first.upper(task.student, UpperStep(number=1))
+    wanted = {name: weight.detach().clone() for name, weight in first.parameters.items()}
+    other = build_task(tiny_pipeline, tiny_pipeline.unet, tmp_path)
+    before = ERASERS.find("uce").build(other, UCESettings())
+    before.upper(other.student, UpperStep(number=0))
+    resumed = ERASERS.find("uce").build(other, UCESettings())
+    resumed.load_state_dict(second.state_dict())
+    resumed.upper(other.student, UpperStep(number=1))
+    assert all(torch.equal(resumed.parameters[name], tensor) for name, tensor in wanted.items())
 
 
 def test_the_target_is_what_the_weights_of_that_moment_make_of_the_guide(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pruneguard.bundle import Bundle, EngineRecord, write_bundle
-from pruneguard.errors import ConfigError, ExportError
+from pruneguard.errors import BundleError, ConfigError, ExportError
 from pruneguard.export import TARGETS, Exported, TargetSettings, sampler_settings
 from pruneguard.measurement import Measurement
 from pruneguard.models import Pipeline
@@ -134,6 +134,8 @@ def test_a_target_that_fails_leaves_the_bundle_as_it_was(grey: None, bundle: Pat
         export_bundle(bundle, target=Choice("grey", {"level": 2.0}), on_progress=silent)
     with pytest.raises(ConfigError, match="unknown export target 'gray': did you mean 'grey'"):
         export_bundle(bundle, target="gray", on_progress=silent)
+    with pytest.raises(BundleError, match=r"'\.\./\.\./precious' is not an engine's name"):
+        export_bundle(bundle, target="grey", name="../../precious", on_progress=silent)
     with pytest.raises(ConfigError, match="unknown setting 'levl': did you mean 'level'"):
         export_bundle(bundle, target=Choice("grey", {"levl": 1}), on_progress=silent)
     assert Bundle.open(bundle).digest == before

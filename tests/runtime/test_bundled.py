@@ -89,6 +89,8 @@ def test_if_none_can_be_served_each_reason_is_told(several: Callable[..., Bundle
         GuardedSampler.from_bundle(bundle.path, engine="slow")
     with pytest.raises(LineageError, match="never audited"):
         GuardedSampler.from_bundle(bundle.path, engine="onnx-fp32")
+    with pytest.raises(BundleError, match="'model' is the torch model, not an engine"):
+        GuardedSampler.from_bundle(bundle.path, engine="model")
     with pytest.raises(BundleError, match="has no engine 'fats': did you mean 'fast'"):
         GuardedSampler.from_bundle(bundle.path, engine="fats")
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from pruneguard.concepts.concept import Concept
-from pruneguard.erasure.closed_form import apply_direction, edit_direction
+from pruneguard.erasure.closed_form import find_edit
 from pruneguard.erasure.contract import ERASERS, UpperStep
 from pruneguard.erasure.task import ErasureTask
-from pruneguard.errors import ConfigError
+from pruneguard.errors import ConfigError, TrainingError
 from pruneguard.text.prompts import check_prompts
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def edit_rows(
     `last` takes one state a prompt: the last subject token's, and the last word's of a prompt to preserve, which is
     the start token's of "". `last-to-end` takes all states from the last subject token to the end, prompt and anchor
     aligned there and as many as both have, and all states of a prompt to preserve. The guides themselves are preserved
-    too: where later edits moved a guide, the concept would follow it away.
+    too, so that what is drawn instead stays as it was.
     """
     said, instead, kept = (_states(pipeline, texts) for texts in (prompts, anchors, preserve))
     concepts, guides = [], []
@@ -118,10 +118,12 @@ def preserved_prompts(concepts: Sequence[Concept], extra: Sequence[str] = ()) ->
 
 @ERASERS.register("uce", settings=UCESettings)
 class UCE:
-    """Every upper step edits all keys and values of cross-attention towards W g, with W as it is at that step.
+    """Every upper step edits all keys and values of cross-attention.
 
-    All layers share the matrix of the edit, which belongs to the teacher's text states alone. The erasure's own set of
-    weights is fixed: `erasure.parameters` does not change it.
+    The concept's states go where the guides' states went in the weights before the first edit, the reference. Later
+    edits keep these targets, so they undo what the lower level has moved and do not drift. All layers share the
+    matrices of the edit, which depend on the teacher's text states alone. `erasure.parameters` does not change the set
+    of weights.
     """
 
     edits: ClassVar[bool] = True
@@ -136,7 +138,8 @@ class UCE:
             preserved_prompts(task.concepts, settings.preserve),
             settings.tokens,
         )
-        self._direction = edit_direction(
+        self._reference: dict[str, Tensor] = {}
+        self._edit = find_edit(
             rows.concepts,
             rows.guides,
             rows.preserve,
@@ -147,19 +150,25 @@ class UCE:
 
     @torch.no_grad()
     def upper(self, unet: nn.Module, step: UpperStep) -> None:
-        """Edits the student's weights in place."""
-        for weight in self.parameters.values():
-            weight.copy_(apply_direction(weight, self._direction))
+        """Edits the student's weights in place. Raises TrainingError for an edit that is not finite."""
+        if not self._reference:
+            self._reference = {name: weight.detach().clone() for name, weight in self.parameters.items()}
+        for name, weight in self.parameters.items():
+            edited = self._edit.apply(weight, self._reference[name])
+            if not torch.isfinite(edited).all():
+                raise TrainingError(f"eraser 'uce': the edit of {name} is not finite; raise its `ridge`")
+            weight.copy_(edited)
 
     def constrain(self, gradients: dict[str, Tensor]) -> None:
         """There is no gradient to change."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Nothing: the prompts and the settings decide every edit."""
-        return {}
+        """The reference: the edited weights as they were before the first edit; empty until then."""
+        return dict(self._reference)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """There is nothing to restore."""
+        """Restores the reference."""
+        self._reference = {name: tensor.to(self.parameters[name].device) for name, tensor in state.items()}
 
 
 def _keys_and_values(unet: nn.Module) -> dict[str, nn.Parameter]:
