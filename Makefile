@@ -16,6 +16,7 @@ demo: $(READY)
 test: $(READY)
 	$(PYTEST) --dist loadfile -m "not slow"
 
+# loadgroup hands out one test at a time, which suits tests that take minutes.
 test-slow: $(READY)
 	$(PYTEST) --dist loadgroup -m slow
 

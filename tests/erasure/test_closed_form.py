@@ -15,8 +15,19 @@ def random_rows(*shapes: tuple[int, int], seed: int = 0) -> list[Tensor]:
     return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
 
 
-def closed_form_edit(weight: Tensor, *rows: Tensor, reference: Tensor | None = None, **scales: float) -> Tensor:
-    return find_edit(*rows, **scales).apply(weight, weight if reference is None else reference)
+def closed_form_edit(
+    weight: Tensor,
+    concepts: Tensor,
+    guides: Tensor,
+    preserve: Tensor,
+    reference: Tensor | None = None,
+    *,
+    erase_scale: float,
+    preserve_scale: float,
+    ridge: float,
+) -> Tensor:
+    edit = find_edit(concepts, guides, preserve, erase_scale=erase_scale, preserve_scale=preserve_scale, ridge=ridge)
+    return edit.apply(weight, weight if reference is None else reference)
 
 
 def least_squares(
