@@ -43,10 +43,10 @@ VARIANTS: dict[str, dict[str, Any] | None] = {
 }
 """What each changes in the preset's training settings; None trains without the concept.
 
-UCE edits keys and values only, whatever set the preset names, and an edit is no small step: many would drift. The other
-schedules have the preset's eraser; both staged ones take as many upper steps as EVERY gives in the preset's 150 steps.
+UCE edits keys and values only, whatever set the preset names. The other schedules have the preset's eraser. Both staged
+ones take as many upper steps as EVERY gives in the preset's 150 steps.
 """
-EVERY = 2  # more upper steps than the preset has, for ESD needs them
+EVERY = 2  # more upper steps than the preset has, because ESD needs them
 
 
 @click.command()

@@ -36,7 +36,7 @@ def terminable() -> Iterator[None]:
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     """Yields a function that tells whether Ctrl-C or SIGTERM has come; the second one interrupts at once.
 
-    Outside the main thread, where Python delivers no signals, it tells False.
+    Outside the main thread, Python delivers no signals, and the function returns False.
     """
     asked = threading.Event()
 

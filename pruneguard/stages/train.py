@@ -37,7 +37,9 @@ PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "
 def run_folder(out: Path) -> Path:
     """Where the checkpoints and caches of a bundle's run lie: beside it, under runs/. Raises ConfigError."""
     if out.name == "runs":
-        raise ConfigError(f"{out}: a bundle cannot be called runs, for its run would lie in it; give another name")
+        raise ConfigError(
+            f"{out}: a bundle cannot be called runs: the folder of that name holds the runs; use another name"
+        )
     return out.absolute().parent / "runs" / out.name
 
 

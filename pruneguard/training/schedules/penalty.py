@@ -50,7 +50,7 @@ class Penalty:
     size of grad g, so a limit on its norm means what it means for a lower step. AdamW itself ignores the scale.
 
     The full objective is f(theta) + lambda (g(theta) - g(copy)), with a copy that descends g. The copy's term is
-    constant in theta: the copy tells the gap g(theta) - g(copy), and theta goes the same way without one.
+    constant in theta: the copy measures the gap g(theta) - g(copy), and theta takes the same steps without a copy.
     Source: Algorithm 1 of arXiv:2412.15341.
     """
 
