@@ -36,6 +36,7 @@ def write_report(path: Path, numbers: Mapping[str, Any], grid: Path) -> None:
         macs=[(name, show_value(numbers["unet_macs"][name], "MACs")) for name in ("dense", "erased")],
         latency=[(entry.name.replace("/", ": "), show(entry)) for entry in latency],
         detectors=sorted({entry.protocol.detector for entries in audits.values() for entry in entries} - {""}),
+        psnr=show_value(_value(read_measurements(numbers["parity"]), "parity/images/psnr"), "dB"),
         grid=base64.b64encode(grid.read_bytes()).decode(),
         rates=_rates_plot(audits),
         speed=_speed_plot(numbers["unet_macs"]["ratio"], latency),

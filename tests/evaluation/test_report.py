@@ -46,7 +46,7 @@ NUMBERS: dict[str, Any] = {
     },
     "unet_macs": {"dense": 250_000_000, "erased": 144_000_000, "ratio": 0.576},
     "latency": {"measurements": plain(LATENCY), "threads": 2},
-    "parity": {"images": {"psnr_db": [58.2, 61.0]}},
+    "parity": [{"name": "parity/images/psnr", "value": 58.2, "unit": "dB", "count": 2}],
 }
 
 
