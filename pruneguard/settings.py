@@ -32,6 +32,12 @@ class Choice:
         return Choice(name, {**kept, **{key: entry for key, entry in given.items() if key != "name"}})
 
 
+def require(holds: bool, where: str, message: str) -> None:
+    """Raises ConfigError, which names the table `where`, for a value that does not hold."""
+    if not holds:
+        raise ConfigError(f"{where}: {message}")
+
+
 def convert(values: Mapping[str, Any], kind: type[T], where: str) -> T:
     """A dataclass from plain values. Raises ConfigError for an unknown field, a missing one or a wrong type."""
     if not isinstance(values, Mapping):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from pruneguard.bundle import Bundle
 from pruneguard.errors import ConfigError, GuardFailure, LineageError, PruneguardError, RequestError
@@ -14,7 +14,7 @@ from .engines.bundled import choose_engine, engine_components
 from .engines.engine import Components, EngineError
 from .guards.guard import Guard, GuardRefusal, MinorsGuard, Verdict, check_image, check_prompt
 from .outcomes import Drawn, Outcome, outcome_of
-from .sampling.request import MAX_BATCH, Guidance, Request, make_request, spread_seeds
+from .sampling.request import MAX_BATCH, Request, RequestOptions, make_request, spread_seeds
 from .sampling.sampler import IsCancelled, OnStep, draw_each, stop_if
 
 if TYPE_CHECKING:
@@ -117,35 +117,21 @@ class GuardedSampler:
         prompt: str | Sequence[str],
         *,
         seed: int | Sequence[int] | None = None,
-        steps: int | None = None,
-        guidance_scale: float | Sequence[float] | None = None,
-        negative_prompt: str | Sequence[str] = "",
-        height: int | None = None,
-        width: int | None = None,
-        cfg: Guidance = "batched",
         on_step: OnStep | None = None,
         cancelled: IsCancelled | None = None,
+        **options: Unpack[RequestOptions],
     ) -> Result:
         """One image for each prompt. A single seed counts up over the prompts; None draws seeds, told by the result.
 
-        A refused prompt or image refuses the whole request; `each` draws the others. Raises RequestError, and
-        GuardRefusal or GuardFailure for a prompt, before any engine runs; later also GuardRefusal or GuardFailure for
-        an image, Cancelled and EngineError. Never returns a part.
+        `RequestOptions` says what else can be asked for. A refused prompt or image refuses the whole request; `each`
+        draws the others. Raises RequestError, and GuardRefusal or GuardFailure for a prompt, before any engine runs;
+        later also GuardRefusal or GuardFailure for an image, Cancelled and EngineError. Never returns a part.
         """
 
         def fail(index: int, error: PruneguardError) -> None:
             raise error
 
-        request = self._request(
-            prompt,
-            seed,
-            steps=steps,
-            guidance_scale=guidance_scale,
-            negative_prompt=negative_prompt,
-            height=height,
-            width=width,
-            cfg=cfg,
-        )
+        request = self._request(prompt, seed, **options)
         drawn = self._draw(request, fail, on_step, cancelled, strict=True)
         found = [drawn[index] for index in range(len(request.prompts))]
         return Result(
@@ -160,29 +146,15 @@ class GuardedSampler:
         prompt: str | Sequence[str],
         *,
         seed: int | Sequence[int] | None = None,
-        steps: int | None = None,
-        guidance_scale: float | Sequence[float] | None = None,
-        negative_prompt: str | Sequence[str] = "",
-        height: int | None = None,
-        width: int | None = None,
-        cfg: Guidance = "batched",
         on_step: OnStep | None = None,
         cancelled: IsCancelled | None = None,
+        **options: Unpack[RequestOptions],
     ) -> tuple[Outcome, ...]:
         """As a call, with one outcome for each prompt: what is refused or fails does not stop the others.
 
         Raises RequestError for a wrong request, before any engine runs, and Cancelled.
         """
-        request = self._request(
-            prompt,
-            seed,
-            steps=steps,
-            guidance_scale=guidance_scale,
-            negative_prompt=negative_prompt,
-            height=height,
-            width=width,
-            cfg=cfg,
-        )
+        request = self._request(prompt, seed, **options)
         outcomes: dict[int, Outcome] = {}
 
         def fail(index: int, error: PruneguardError) -> None:
@@ -191,7 +163,9 @@ class GuardedSampler:
         outcomes |= self._draw(request, fail, on_step, cancelled, strict=False)
         return tuple(outcomes[index] for index in range(len(request.prompts)))
 
-    def _request(self, prompt: str | Sequence[str], seed: int | Sequence[int] | None, **options: Any) -> Request:
+    def _request(
+        self, prompt: str | Sequence[str], seed: int | Sequence[int] | None, **options: Unpack[RequestOptions]
+    ) -> Request:
         """The checked request. Raises RequestError."""
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         request = make_request(

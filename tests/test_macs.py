@@ -1,37 +1,11 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 
 from pruneguard.errors import ConfigError
 from pruneguard.macs import Macs, module_macs, unet_macs
-
-MODELS = Path(__file__).parents[1] / ".." / "shared" / "data" / "models"
-
-
-def real_unet(name: str) -> UNet2DConditionModel:
-    path = MODELS / name / "unet" / "config.json"
-    if not path.is_file():
-        pytest.skip(f"no configuration of {name} at {path}")
-    with torch.device("meta"):
-        return UNet2DConditionModel.from_config(json.loads(path.read_text()))
-
-
-def tiny_unet() -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(32, 64),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=4,
-        norm_num_groups=8,
-    )
+from tests.models import build_real_unet, build_tiny_unet
 
 
 @pytest.mark.parametrize(
@@ -42,11 +16,11 @@ def tiny_unet() -> UNet2DConditionModel:
     ],
 )
 def test_stable_diffusion(name: str, total: int, without_attention: int, parameters: int) -> None:
-    assert unet_macs(real_unet(name), latent_size=64) == Macs(total, without_attention, parameters)
+    assert unet_macs(build_real_unet(name), latent_size=64) == Macs(total, without_attention, parameters)
 
 
 def test_layers_by_hand() -> None:
-    modules = module_macs(tiny_unet(), text_tokens=5)
+    modules = module_macs(build_tiny_unet(), text_tokens=5)
     attention = "down_blocks.0.attentions.0.transformer_blocks.0"
     assert modules["conv_in"] == Macs(4 * 32 * 9 * 64, 4 * 32 * 9 * 64, 4 * 32 * 9 + 32)
     self_attention = modules[f"{attention}.attn1"]
@@ -58,7 +32,7 @@ def test_layers_by_hand() -> None:
 
 
 def test_the_weights_are_left_where_they_are() -> None:
-    unet = tiny_unet()
+    unet = build_tiny_unet()
     pointers = [parameter.data_ptr() for parameter in unet.parameters()]
     assert unet_macs(unet) == unet_macs(unet.to(torch.float16))
     assert unet_macs(unet.float()) == unet_macs(unet.to("meta"))
@@ -68,7 +42,7 @@ def test_the_weights_are_left_where_they_are() -> None:
 @pytest.mark.parametrize("options", [{"latent_size": 0}, {"text_tokens": 0}])
 def test_impossible_shapes(options: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="positive integer"):
-        unet_macs(tiny_unet(), **options)
+        unet_macs(build_tiny_unet(), **options)
 
 
 def test_sums() -> None:

@@ -18,22 +18,9 @@ from pruneguard.errors import ConfigError, ModelError
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel, load_pipeline
 from pruneguard.pruning.plan import PruningPlan
 from pruneguard.pruning.search import random_plan
+from tests.models import build_tiny_unet
 
 WORDS = ["<|startoftext|>", "<|endoftext|>", "a", "a</w>", "b", "b</w>", "c", "c</w>"]
-
-
-def tiny_unet() -> UNet2DConditionModel:
-    torch.manual_seed(0)
-    return UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(32, 64),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=4,
-        norm_num_groups=8,
-    ).eval()
 
 
 def run(unet: UNet2DConditionModel) -> torch.Tensor:
@@ -47,7 +34,7 @@ def run(unet: UNet2DConditionModel) -> torch.Tensor:
 
 @pytest.fixture
 def pruned() -> PrunedUNet2DConditionModel:
-    unet = tiny_unet()
+    unet = build_tiny_unet()
     return PrunedUNet2DConditionModel.from_unet(unet, random_plan(unet, 0, remove=2))
 
 
@@ -96,7 +83,7 @@ def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 
 def test_from_unet_leaves_the_dense_one_alone() -> None:
-    unet = tiny_unet()
+    unet = build_tiny_unet()
     weights = copy.deepcopy(unet.state_dict())
     plan = random_plan(unet, 3, remove=1)
     pruned = PrunedUNet2DConditionModel.from_unet(unet, plan)
@@ -208,7 +195,7 @@ def test_moves_and_changes_precision(pipeline: Pipeline, capfd: pytest.CaptureFi
 
 
 def test_a_dense_folder_and_a_bundle(pipeline: Pipeline, tmp_path: Path) -> None:
-    pipeline.unet = tiny_unet()
+    pipeline.unet = build_tiny_unet()
     pipeline.save(tmp_path / "bundle" / "model")
     (tmp_path / "bundle" / "bundle.json").write_text("{}")
     loaded = load_pipeline(str(tmp_path / "bundle"), dtype=torch.bfloat16)

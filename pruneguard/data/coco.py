@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pruneguard.data.cache import CacheSettings, build_latent_set, encode_in_batches
-from pruneguard.data.image_folder import file_stamps
+from pruneguard.data.cache import CacheSettings
+from pruneguard.data.captioned import captioned_pictures
 from pruneguard.data.latents import LatentSet
-from pruneguard.data.pictures import inside, read_picture
+from pruneguard.data.pictures import inside
 from pruneguard.data.source import SOURCES
 from pruneguard.errors import ConfigError, DataError
 from pruneguard.runs.progress import OnProgress, silent
@@ -52,20 +52,8 @@ def from_coco(
 
     Raises DataError, which names the file that is wrong.
     """
-    cache = cache or CacheSettings()
     rows = _rows(annotations, folder)
-    files = {path: number for number, path in enumerate(dict.fromkeys(path for path, _ in rows))}
-    size = pipeline.latent_size * pipeline.vae_scale
-    return build_latent_set(
-        pipeline,
-        lambda: encode_in_batches(pipeline, (read_picture(path, size) for path in files), cache.batch_size),
-        image_count=len(files),
-        image_of=[files[path] for path, _ in rows],
-        captions=[caption for _, caption in rows],
-        made_from={"pictures": file_stamps(files), "size": size},
-        cache=cache,
-        on_progress=on_progress,
-    )
+    return captioned_pictures(rows, pipeline, cache=cache or CacheSettings(), on_progress=on_progress)
 
 
 def _rows(annotations: Path, folder: Path) -> list[tuple[Path, str]]:

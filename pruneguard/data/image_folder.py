@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pruneguard.data.cache import CacheSettings, build_latent_set, encode_in_batches
+from pruneguard.data.cache import CacheSettings
+from pruneguard.data.captioned import captioned_pictures
 from pruneguard.data.latents import LatentSet
-from pruneguard.data.pictures import inside, read_picture
+from pruneguard.data.pictures import inside
 from pruneguard.data.source import SOURCES
 from pruneguard.errors import DataError
 from pruneguard.runs.progress import OnProgress, silent
@@ -40,35 +41,7 @@ def from_image_folder(
 
     Raises DataError, which names the file and line that are wrong.
     """
-    cache = cache or CacheSettings()
-    entries = _entries(folder)
-    files = {path: number for number, path in enumerate(dict.fromkeys(path for path, _ in entries))}
-    size = pipeline.latent_size * pipeline.vae_scale
-    return build_latent_set(
-        pipeline,
-        lambda: encode_in_batches(pipeline, (read_picture(path, size) for path in files), cache.batch_size),
-        image_count=len(files),
-        image_of=[files[path] for path, _ in entries],
-        captions=[caption for _, caption in entries],
-        made_from={"pictures": file_stamps(files), "size": size},
-        cache=cache,
-        on_progress=on_progress,
-    )
-
-
-def file_stamps(files: dict[Path, int]) -> list[tuple[str, int, int]]:
-    """Path, size in bytes and time of change of each file: a cache is made again when a picture was replaced.
-
-    The content is not read, so a copy of the folder elsewhere has other stamps and a cache of its own.
-    """
-    stamps = []
-    for path in files:
-        try:
-            found = path.stat()
-        except OSError:
-            raise DataError(f"picture {path} does not exist; correct its name in the caption file, or add it") from None
-        stamps.append((str(path), found.st_size, found.st_mtime_ns))
-    return stamps
+    return captioned_pictures(_entries(folder), pipeline, cache=cache or CacheSettings(), on_progress=on_progress)
 
 
 def _entries(folder: Path) -> list[tuple[Path, str]]:

@@ -8,18 +8,12 @@ from typing import Any, Literal
 from pruneguard.concepts.concept import PARAMETER_SETS
 from pruneguard.erasure.contract import ERASERS
 from pruneguard.erasure.sources import SourceSettings
-from pruneguard.errors import ConfigError
 from pruneguard.runtime.sampling.request import MAX_GUIDANCE, MAX_STEPS
-from pruneguard.settings import Choice, plain
+from pruneguard.settings import Choice, plain, require
 
 Upper = Literal["auto", "x", "x-strict", "u", "all"]
 _TIMESTEPS = 1000
 """Of the models' noise schedules."""
-
-
-def _require(holds: bool, where: str, message: str) -> None:
-    if not holds:
-        raise ConfigError(f"{where}: {message}")
 
 
 def _drawn_by(default: Any) -> Any:
@@ -51,21 +45,21 @@ class ErasureSettings:
         complete = plain(ERASERS.settings(self.eraser))
         object.__setattr__(self, "eraser", Choice(self.eraser.name, complete))
         sets = ("auto", *PARAMETER_SETS)
-        _require(
+        require(
             self.parameters in sets, "erasure", f"`parameters` is {self.parameters!r}; choose from {', '.join(sets)}"
         )
         for name in ("batch_size", "images", "steps", "partial_steps", "partial_states"):
-            _require(getattr(self, name) >= 1, "erasure", f"`{name}` is {getattr(self, name)}; it must be at least 1")
-        _require(
+            require(getattr(self, name) >= 1, "erasure", f"`{name}` is {getattr(self, name)}; it must be at least 1")
+        require(
             self.partial_states <= self.partial_steps, "erasure", "`partial_states` must not exceed `partial_steps`"
         )
         for name, most in (("steps", MAX_STEPS), ("partial_steps", _TIMESTEPS)):
-            _require(
+            require(
                 getattr(self, name) <= most, "erasure", f"`{name}` is {getattr(self, name)}; at most {most} are drawn"
             )
         for name in ("guidance_scale", "partial_guidance_scale"):
             scale = getattr(self, name)
-            _require(
+            require(
                 0 <= scale <= MAX_GUIDANCE,
                 "erasure",
                 f"`{name}` is {scale}; it must lie between 0 and {MAX_GUIDANCE:g}",

@@ -8,7 +8,7 @@ from pruneguard.data.image_folder import from_image_folder
 from pruneguard.data.latents import LatentSet
 from pruneguard.data.synthetic import DrawSettings, from_captions
 from pruneguard.runs.progress import Advance, OnProgress, RichProgress
-from pruneguard.training.settings import TrainSettings, list_presets, preset
+from pruneguard.training.settings import TrainSettings
 from pruneguard.training.trainer import TrainResult, train
 
 __all__ = [
@@ -23,7 +23,5 @@ __all__ = [
     "from_captions",
     "from_coco",
     "from_image_folder",
-    "list_presets",
-    "preset",
     "train",
 ]

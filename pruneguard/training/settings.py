@@ -1,4 +1,4 @@
-"""Settings of a training run, checked when made, and the presets."""
+"""Settings of a training run, checked when made."""
 
 from __future__ import annotations
 
@@ -9,21 +9,14 @@ from typing import Any, Literal, get_args
 
 from pruneguard.diffusion.snr import SNRForm
 from pruneguard.erasure.settings import ErasureSettings
-from pruneguard.erasure.sources import SourceSettings
-from pruneguard.errors import ConfigError
 from pruneguard.runs.record import FREE
 from pruneguard.runtime.sampling.request import MAX_SEED
-from pruneguard.settings import Choice, override, plain
+from pruneguard.settings import Choice, override, plain, require
 from pruneguard.training.schedules.contract import SCHEDULES, Pacing
 from pruneguard.training.schedules.rate import LevelSettings
 
 Precision = Literal["no", "bf16"]
 Tracker = Literal["auto", "tensorboard", "none"]
-
-
-def _require(holds: bool, where: str, message: str) -> None:
-    if not holds:
-        raise ConfigError(f"{where}: {message}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +33,10 @@ class LossSettings:
     def __post_init__(self) -> None:
         for name in ("ddpm", "output_kd", "feature_kd", "min_snr_gamma"):
             value = getattr(self, name)
-            _require(math.isfinite(value) and value >= 0, "losses", f"`{name}` is {value}; it must be at least 0")
-        _require(self.ddpm + self.output_kd + self.feature_kd > 0, "losses", "all weights are 0; give one a weight")
+            require(math.isfinite(value) and value >= 0, "losses", f"`{name}` is {value}; it must be at least 0")
+        require(self.ddpm + self.output_kd + self.feature_kd > 0, "losses", "all weights are 0; give one a weight")
         forms = get_args(SNRForm)
-        _require(self.min_snr_form in forms, "losses", f"`min_snr_form` is {self.min_snr_form!r}; choose from {forms}")
+        require(self.min_snr_form in forms, "losses", f"`min_snr_form` is {self.min_snr_form!r}; choose from {forms}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,37 +67,37 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulation", "checkpoint_every", "keep_checkpoints"):
-            _require(getattr(self, name) >= 1, "training", f"`{name}` is {getattr(self, name)}; it must be at least 1")
-        _require(
+            require(getattr(self, name) >= 1, "training", f"`{name}` is {getattr(self, name)}; it must be at least 1")
+        require(
             self.batch_size % self.accumulation == 0,
             "training",
             f"`batch_size` {self.batch_size} is not a multiple of `accumulation` {self.accumulation}; make it one",
         )
-        _require(
+        require(
             self.erasure.batch_size % self.accumulation == 0,
             "training",
             f"`erasure.batch_size` {self.erasure.batch_size} is not a multiple of `accumulation` {self.accumulation}; "
             "make it one",
         )
         # Picture i of a set is drawn from a seed i higher.
-        _require(
+        require(
             0 <= self.seed <= MAX_SEED // 2, "training", f"`seed` is {self.seed}; it must be at least 0, and below 2^62"
         )
-        _require(0 <= self.caption_dropout <= 1, "training", "`caption_dropout` must lie between 0 and 1")
+        require(0 <= self.caption_dropout <= 1, "training", "`caption_dropout` must lie between 0 and 1")
         norm = self.max_grad_norm
-        _require(
+        require(
             norm is None or (math.isfinite(norm) and norm > 0),
             "training",
             f"`max_grad_norm` is {norm}; it must be above 0, or left out",
         )
-        _require(math.isfinite(self.explosion) and self.explosion > 1, "training", "`explosion` must be above 1")
+        require(math.isfinite(self.explosion) and self.explosion > 1, "training", "`explosion` must be above 1")
         # float16 would need loss scaling with a state for each level; bfloat16 has float32's range and needs none.
-        _require(
+        require(
             self.precision in get_args(Precision),
             "training",
             f"`precision` is {self.precision!r}; choose from {', '.join(get_args(Precision))}",
         )
-        _require(
+        require(
             self.tracker in get_args(Tracker),
             "training",
             f"`tracker` is {self.tracker!r}; choose from {', '.join(get_args(Tracker))}",
@@ -127,55 +120,3 @@ class TrainSettings:
     def from_dict(cls, values: Mapping[str, Any], *, base: TrainSettings | None = None) -> TrainSettings:
         """`base`, or the defaults, with the fields that `values` names; nested tables override field by field."""
         return override(base or cls(), values, "training")
-
-
-def stable_diffusion() -> TrainSettings:
-    """The paper's settings (supplement C): eight GPUs' worth of batch, K 20, ESD on forward-noised concept latents."""
-    return TrainSettings(
-        steps=20_000,
-        batch_size=64,
-        schedule=Choice("alternating", {"every": 20}),
-        lower=LevelSettings(lr=1e-6, warmup=250),
-        upper=LevelSettings(lr=5e-6, warmup=250),
-        erasure=ErasureSettings(eraser=Choice("esd"), source=SourceSettings(kind="noised"), batch_size=64, images=256),
-    )
-
-
-def atelier() -> TrainSettings:
-    """For the embedded model: minutes on two cores.
-
-    Anchor mapping keeps colours and objects where ESD changes them. At guidance 7.5 the unconditional prediction's
-    error counts most, and in 150 steps a tenth of the rows would teach it little: hence more caption dropout.
-    """
-    return TrainSettings(
-        steps=150,
-        batch_size=16,
-        schedule=Choice("alternating", {"every": 3}),
-        lower=LevelSettings(lr=6e-4, warmup=20, decay="cosine"),
-        upper=LevelSettings(lr=4e-4, warmup=20, decay="cosine"),
-        erasure=ErasureSettings(
-            eraser=Choice("anchor"),
-            parameters="all",
-            source=SourceSettings(kind="mixed", share=0.6, others="anchors"),
-            batch_size=16,
-            images=48,
-        ),
-        caption_dropout=0.2,
-        max_grad_norm=1.0,
-        checkpoint_every=50,
-    )
-
-
-_PRESETS = {"stable-diffusion": stable_diffusion, "atelier": atelier}
-
-
-def list_presets() -> tuple[str, ...]:
-    """Names that `preset` knows."""
-    return tuple(_PRESETS)
-
-
-def preset(name: str) -> TrainSettings:
-    """The preset of that name; ConfigError names all of them for one that is not there."""
-    if name not in _PRESETS:
-        raise ConfigError(f"no training preset {name!r}; choose from {', '.join(_PRESETS)}")
-    return _PRESETS[name]()

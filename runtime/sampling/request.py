@@ -7,7 +7,7 @@ import operator
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from pruneguard.errors import PruneguardError, RequestError
 
@@ -23,6 +23,20 @@ LATENT_MULTIPLE = 8
 MAX_SCALE = 4  # largest side as a multiple of the model's own; attention's memory grows with its fourth power
 
 Guidance = Literal["batched", "sequential"]
+
+
+class RequestOptions(TypedDict, total=False):
+    """The options of a request. What is left out or None is the model's own; the negative prompt is empty by default.
+
+    Guidance and negative prompt serve all images, or each has its own. `height` and `width` are in pixels.
+    """
+
+    steps: int | None
+    guidance_scale: float | Sequence[float] | None
+    negative_prompt: str | Sequence[str]
+    height: int | None
+    width: int | None
+    cfg: Guidance
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ Audits, training data and benchmarks draw here; requests of people go through `G
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..engines.engine import Components, Engine, EngineError, all_rows
 from .coding import Pixels, decode_latents, decode_rows, encode_rows
 from .denoising import Denoising, Output, Row
 from .noise import draw_noise
-from .request import Guidance, Request, make_request
+from .request import Guidance, Request, RequestOptions, make_request
 from .solver import Array, Solver
 
 OnStep = Callable[[int, int, float], None]
@@ -55,29 +55,13 @@ def draw(
     prompts: Sequence[str],
     seeds: Sequence[int],
     *,
-    steps: int = 25,
-    guidance_scale: float | Sequence[float] = 7.5,
-    negative_prompt: str | Sequence[str] = "",
-    height: int | None = None,
-    width: int | None = None,
     batch_size: int = 8,
-    cfg: Guidance = "batched",
     on_step: OnStep | None = None,
     cancelled: IsCancelled | None = None,
+    **options: Unpack[RequestOptions],
 ) -> Pixels:
-    """Images (N, H, W, 3) for N prompts and seeds, `batch_size` at a time. See `draw_latents`."""
-    request = make_request(
-        components.sampler,
-        prompts=prompts,
-        seeds=seeds,
-        steps=steps,
-        guidance_scale=guidance_scale,
-        negative_prompt=negative_prompt,
-        height=height,
-        width=width,
-        batch_size=batch_size,
-        cfg=cfg,
-    )
+    """Images uint8 (N, H, W, 3) for N prompts and seeds, `batch_size` at a time. See `draw_latents`."""
+    request = make_request(components.sampler, prompts=prompts, seeds=seeds, batch_size=batch_size, **options)
     images = []
     for latents in _latent_batches(components, request, on_step, cancelled):
         stop_if(cancelled)
@@ -90,32 +74,17 @@ def draw_latents(
     prompts: Sequence[str],
     seeds: Sequence[int],
     *,
-    steps: int = 25,
-    guidance_scale: float | Sequence[float] = 7.5,
-    negative_prompt: str | Sequence[str] = "",
-    height: int | None = None,
-    width: int | None = None,
     batch_size: int = 8,
-    cfg: Guidance = "batched",
     on_step: OnStep | None = None,
     cancelled: IsCancelled | None = None,
+    **options: Unpack[RequestOptions],
 ) -> Array:
-    """Latents (N, C, h, w) in the UNet's scale. `on_step` counts the steps of all batches together.
+    """Latents (N, C, h, w) in the UNet's scale, with the options of `RequestOptions`.
 
+    `on_step` counts the steps of all batches together.
     Raises RequestError before any engine runs, then Cancelled or EngineError.
     """
-    request = make_request(
-        components.sampler,
-        prompts=prompts,
-        seeds=seeds,
-        steps=steps,
-        guidance_scale=guidance_scale,
-        negative_prompt=negative_prompt,
-        height=height,
-        width=width,
-        batch_size=batch_size,
-        cfg=cfg,
-    )
+    request = make_request(components.sampler, prompts=prompts, seeds=seeds, batch_size=batch_size, **options)
     return np.concatenate(list(_latent_batches(components, request, on_step, cancelled)))
 
 

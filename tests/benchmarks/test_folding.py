@@ -12,6 +12,7 @@ from diffusers import UNet2DConditionModel
 from benchmarks.folding import RESULT, VARIANTS, Errors, by_resnet, errors, pruned, random_halves, summarise
 from pruneguard.measurement import find
 from pruneguard.pruning import surgery
+from tests.models import build_tiny_unet
 
 ROOT = Path(__file__).parents[2]
 RESNET = "mid_block.resnets.0"
@@ -19,22 +20,7 @@ RESNET = "mid_block.resnets.0"
 
 @pytest.fixture
 def unet() -> UNet2DConditionModel:
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(32, 64),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=4,
-        norm_num_groups=8,
-    ).eval()
-    for module in unet.modules():
-        if isinstance(module, torch.nn.GroupNorm):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.normal_(module.bias, std=0.5)
-    return unet
+    return build_tiny_unet()
 
 
 def test_half_of_each_resnet_goes_and_a_seed_repeats(unet: UNet2DConditionModel) -> None:

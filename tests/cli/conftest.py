@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import runpy
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from pruneguard.atelier import world
 from pruneguard.bundle import Policy, write_bundle
 from pruneguard.cli import run
 from tests.cli.checks import Fails, one_line
-
-ENGINES = runpy.run_path(str(Path(__file__).parents[1] / "runtime" / "conftest.py"))
+from tests.pictures import write_pictures
+from tests.runtime.tiny_bundle import fill_draft
 
 CONCEPT = """
 name = "glow"
@@ -40,12 +36,8 @@ erasure = {batch_size = 2, images = 2, steps = 2}
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six pictures with captions, as the imagefolder convention has it."""
-    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    lines = []
-    for number, scene in enumerate(world.sample_scene(rng) for _ in range(6)):
-        Image.fromarray(world.render(scene, rng)).save(folder / f"{number}.png")
-        lines.append(json.dumps({"file_name": f"{number}.png", "text": f"a {scene.colour} {scene.object}"}))
-    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    folder = tmp_path_factory.mktemp("pictures")
+    write_pictures(folder)
     return folder
 
 
@@ -66,11 +58,9 @@ def settings(tmp_path: Path) -> Path:
 @pytest.fixture
 def bundle(tmp_path: Path, tiny_folder: Path) -> Path:
     """A bundle with a model, engines of a few nodes that draw in an instant, and a policy of no concepts."""
-    import shutil
-
     path = tmp_path / "bundle"
     with write_bundle(path) as draft:
-        ENGINES["fill_draft"](draft)
+        fill_draft(draft)
         shutil.copytree(tiny_folder, draft.folder / "model")
         draft.update(policy=Policy([]), concepts={})
     return path

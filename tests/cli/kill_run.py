@@ -1,4 +1,4 @@
-"""Runs a command once in peace and many times under fire: `python kill_run.py NAME FOLDER KILLS`.
+"""Runs a command once in peace and many times under fire: `python -m tests.cli.kill_run NAME FOLDER KILLS`.
 
 NAME is `train` or `export`, on a tiny model, or one of `ATELIER`, a training of the embedded model.
 
@@ -9,30 +9,27 @@ has the imports already: the moments then fall on the work and not on the loadin
 from __future__ import annotations
 
 import importlib
-import json
 import os
-import random
-import runpy
 import shutil
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from PIL import Image
 
-from pruneguard.atelier import world
 from pruneguard.bundle import Bundle
 from pruneguard.cli import run
 from pruneguard.export.components import components_of
 from pruneguard.export.graph import write_graph
 from pruneguard.macs import unet_macs
 from pruneguard.models import load_pipeline
+from tests.models import build_tiny_pipeline
+from tests.pictures import write_pictures
+from tests.processes import moments
 
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
@@ -91,7 +88,7 @@ terms = ["glow"]
 
 def write_model(folder: Path) -> None:
     """The tiny pipeline with a UNet and an autoencoder of one level: graphs that trace in seconds."""
-    pipeline = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["build_tiny_pipeline"]()
+    pipeline = build_tiny_pipeline()
     torch.manual_seed(0)
     pipeline.unet = UNet2DConditionModel(
         sample_size=8,
@@ -107,16 +104,6 @@ def write_model(folder: Path) -> None:
         block_out_channels=(8,), layers_per_block=1, norm_num_groups=4, mid_block_add_attention=False, sample_size=8
     ).eval()
     pipeline.save(folder)
-
-
-def write_pictures(folder: Path) -> None:
-    """Six pictures with captions, as the imagefolder convention has it."""
-    folder.mkdir()
-    rng, lines = np.random.default_rng(0), []
-    for number, scene in enumerate(world.sample_scene(rng) for _ in range(6)):
-        Image.fromarray(world.render(scene, rng)).save(folder / f"{number}.png")
-        lines.append(json.dumps({"file_name": f"{number}.png", "text": f"a {scene.colour} {scene.object}"}))
-    (folder / "metadata.jsonl").write_text("\n".join(lines))
 
 
 def attempt(arguments: Sequence[str], log: Path) -> int:
@@ -146,16 +133,6 @@ def kill_after(seconds: float, arguments: Sequence[str], log: Path) -> bool:
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or status == 0, log.read_text()
     return os.WIFSIGNALED(status)
-
-
-def moments(seconds: float, kills: int) -> Iterator[float]:
-    """One random moment in each of `kills` equal parts of a run, shuffled; then any, until the caller has enough."""
-    rng = random.Random(0)
-    parts = [(part + rng.random()) / kills * seconds for part in range(kills)]
-    rng.shuffle(parts)
-    yield from parts
-    while True:
-        yield rng.uniform(0, seconds)
 
 
 def check_bundle(path: Path) -> None:

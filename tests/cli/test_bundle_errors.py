@@ -16,7 +16,7 @@ from pruneguard.cli import run
 from pruneguard.evaluation.audit import AuditResult
 from pruneguard.measurement import Measurement, Protocol
 from tests.cli.checks import UNET, Fails, digests
-from tests.cli.conftest import ENGINES
+from tests.runtime.tiny_bundle import add_audit
 
 
 def _truncate(path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_concept_without_its_audit_is_refused_whatever_the_consent(fails: Fail
 def test_an_engine_that_failed_its_audit_is_refused_whatever_the_consent(fails: Fails, bundle: Path) -> None:
     with write_bundle(bundle, base=bundle) as draft:
         draft.update(policy=Policy(["mosaic"]))
-        ENGINES["add_audit"](draft, "mosaic", rate=0.375)
+        add_audit(draft, "mosaic", rate=0.375)
     for command in ("verify", "generate"):
         said = fails(*_command(command, bundle))
         assert f"{bundle}, onnx-fp32: 'mosaic' failed its audit (37.5% drawn, limit 5.0%); train it again" in said

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pruneguard.cli import run
-from tests.cli.conftest import ENGINES
+from tests.runtime.tiny_bundle import add_audit
 
 SHORT = """
 [data]
@@ -92,7 +92,7 @@ def test_a_policy_without_a_passed_audit_is_not_served(
 
     copy = tmp_path / "failed"
     with write_bundle(copy, base=bundle) as draft:
-        ENGINES["add_audit"](draft, "nudity", rate=0.4)
+        add_audit(draft, "nudity", rate=0.4)
     assert run(["generate", "a red star", "--bundle", str(copy), "--out", str(tmp_path / "no.png")]) == 1
     assert "failed its audit" in capsys.readouterr().err
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import run_script
 
 
 @pytest.mark.slow
@@ -23,9 +23,5 @@ import pytest
     ],
 )
 def test_a_command_killed_at_random_moments_ends_as_if_left_alone(name: str, kills: int, tmp_path: Path) -> None:
-    script = Path(__file__).with_name("kill_run.py")
-    done = subprocess.run(
-        [sys.executable, str(script), name, str(tmp_path), str(kills)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"killed {kills}, equal"
+    said = run_script("tests.cli.kill_run", name, tmp_path, kills)
+    assert said.splitlines()[-1] == f"killed {kills}, equal"

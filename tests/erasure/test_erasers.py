@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +8,10 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from pruneguard.concepts import Concept
-from pruneguard.diffusion.process import Diffusion
-from pruneguard.erasure import ERASERS, ConceptBatch, ErasureSettings, ErasureTask, SourceSettings, UpperStep
+from pruneguard.erasure import ERASERS, ConceptBatch, ErasureTask, SourceSettings, UpperStep
 from pruneguard.erasure.methods.anchor import AnchorSettings, anchor_loss
 from pruneguard.erasure.methods.esd import ESDSettings, esd_loss, esd_target
 from pruneguard.errors import ConfigError
-from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline
 from pruneguard.settings import Choice
 
@@ -42,22 +37,6 @@ def batch(tiny_pipeline: Pipeline) -> ConceptBatch:
         text=tiny_pipeline.encode_text(["a red disc in glow style", "glow style, a blue ring"]),
         anchor_text=tiny_pipeline.encode_text(["a red disc in flat style", "flat style, a blue ring"]),
         empty_text=tiny_pipeline.encode_text([""]),
-    )
-
-
-@pytest.fixture
-def task(tiny_pipeline: Pipeline, tmp_path: Path) -> ErasureTask:
-    glow = Concept(name="glow", prompts=("a disc in glow style",), anchors=("a disc",), terms=("glow",))
-    settings = ErasureSettings(batch_size=4, images=2, steps=2, source=SourceSettings(kind="noised"))
-    return ErasureTask(
-        student=copy.deepcopy(tiny_pipeline.unet),
-        teacher=tiny_pipeline,
-        concepts=(glow,),
-        data=from_atelier(tiny_pipeline, 2, seed=0),
-        diffusion=Diffusion(tiny_pipeline.scheduler.alphas_cumprod, "v_prediction"),
-        settings=settings,
-        seed=0,
-        folder=tmp_path,
     )
 
 

@@ -12,7 +12,7 @@ from pruneguard.erasure.pool import build_pool, spread
 from pruneguard.errors import DataError
 from pruneguard.models import Pipeline
 from pruneguard.runs.progress import Advance
-from tests.conftest import build_tiny_pipeline
+from tests.models import build_tiny_pipeline
 
 CONCEPT = Concept(
     name="glow",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,30 +9,12 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from pruneguard.concepts import Concept
-from pruneguard.diffusion.process import Diffusion
-from pruneguard.erasure import ERASERS, Erasure, ErasureSettings, ErasureTask, SourceSettings, UpperStep
+from pruneguard.erasure import ERASERS, Erasure, ErasureTask, UpperStep
 from pruneguard.erasure.methods.salun import SalUnSettings, saliency_masks
 from pruneguard.errors import ConfigError
-from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline
 from pruneguard.registry import NoSettings
 from pruneguard.settings import Choice
-
-
-@pytest.fixture
-def task(tiny_pipeline: Pipeline, tmp_path: Path) -> ErasureTask:
-    glow = Concept(name="glow", prompts=("a disc in glow style",), anchors=("a disc",), terms=("glow",))
-    return ErasureTask(
-        student=copy.deepcopy(tiny_pipeline.unet),
-        teacher=tiny_pipeline,
-        concepts=(glow,),
-        data=from_atelier(tiny_pipeline, 2, seed=0),
-        diffusion=Diffusion(tiny_pipeline.scheduler.alphas_cumprod, "v_prediction"),
-        settings=ErasureSettings(batch_size=4, images=2, steps=2, source=SourceSettings(kind="noised")),
-        seed=0,
-        folder=tmp_path,
-    )
 
 
 def build(task: ErasureTask, **options: Any) -> Erasure:

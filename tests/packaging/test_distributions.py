@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import pytest
 
 from pruneguard.bundle import write_bundle
 from pruneguard.runtime import GuardedSampler
+from tests.runtime.tiny_bundle import add_audit, fill_draft
 
 pytestmark = pytest.mark.packaging
 
@@ -142,11 +142,10 @@ def link(name: str, site: Path) -> None:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole audited bundle whose engines have a few nodes each."""
-    parts = runpy.run_path(str(ROOT / "tests" / "runtime" / "conftest.py"))
     path = tmp_path_factory.mktemp("bundle") / "tiny"
     with write_bundle(path) as draft:
-        parts["fill_draft"](draft)
-        parts["add_audit"](draft)
+        fill_draft(draft)
+        add_audit(draft)
     return path
 
 

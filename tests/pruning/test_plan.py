@@ -7,6 +7,7 @@ import pytest
 from diffusers import UNet2DConditionModel
 
 from pruneguard.errors import ConfigError
+from pruneguard.models import PrunedUNet2DConditionModel
 from pruneguard.pruning.plan import PruningPlan
 from pruneguard.pruning.search import random_plan
 
@@ -26,8 +27,10 @@ def test_runs_are_written_short_and_lists_are_read() -> None:
     assert PruningPlan.from_dict({"resnets": {RESNET: [0, 1, 2, 5, 7, 8]}}) == plan
 
 
-def test_a_plan_that_names_nothing_fits(unet: UNet2DConditionModel) -> None:
+def test_a_plan_that_names_nothing_fits_and_keeps_all(unet: UNet2DConditionModel) -> None:
     PruningPlan().validate(unet)
+    kept = PrunedUNet2DConditionModel.from_unet(unet, PruningPlan())
+    assert {name: p.shape for name, p in kept.named_parameters()} == {n: p.shape for n, p in unet.named_parameters()}
 
 
 @pytest.mark.parametrize(

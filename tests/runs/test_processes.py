@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from safetensors.torch import load_file
 from pruneguard.bundle import Bundle
 from pruneguard.errors import ConfigError
 from pruneguard.runs.processes import collective_timeout, this_process
+from tests.processes import run_script
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -20,9 +19,7 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
-    script = Path(__file__).with_name("two_processes.py")
-    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_script("tests.runs.two_processes", folder)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Trains a tiny model in one process and in two: `python two_processes.py FOLDER`.
+"""Trains a tiny model in one process and in two: `python -m tests.runs.two_processes FOLDER`.
 
 The processes are forked from this one, which has the imports already. Of the two, the one that does not write is
 stopped by Ctrl-C on the way, and then both go on. Each leaves beside its bundle what it was told and what it printed.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import signal
-import socket
 import sys
 import tomllib
 import warnings
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,6 +21,8 @@ from pruneguard.cli import run
 from pruneguard.stages.settings import RunSettings
 from pruneguard.stages.train import train_bundle
 from pruneguard.training import Advance
+from tests.models import build_tiny_pipeline
+from tests.processes import fork_ranks
 
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
@@ -74,35 +75,12 @@ def work(folder: Path, out: Path, rank: int) -> None:
     assert code == 0, code
 
 
-def launch(folder: Path, out: Path, processes: int) -> None:
-    """Forks the processes with the environment that torchrun gives them, and waits for them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1], "OMP_NUM_THREADS": 1}
-    children = []
-    for rank in range(processes):
-        child = os.fork()
-        if child == 0:
-            if processes > 1:
-                numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-                os.environ.update({name: str(value) for name, value in {**numbers, **where}.items()})
-            work(folder, out, rank)
-            os._exit(0)
-        children.append(child)
-    for _ in children:
-        child, status = os.wait()
-        if status:  # as a launcher does: the rest would wait for it
-            for other in set(children) - {child}:
-                os.kill(other, signal.SIGKILL)
-        assert status == 0, status
-
-
 def main(folder: Path) -> None:
-    runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["build_tiny_pipeline"]().save(folder / "model")
+    build_tiny_pipeline().save(folder / "model")
     (folder / "glow.toml").write_text(CONCEPT)
     (folder / "settings.toml").write_text(SETTINGS)
-    launch(folder, folder / "alone", 1)
-    launch(folder, folder / "together", 2)
+    for name, processes in (("alone", 1), ("together", 2)):
+        fork_ranks(partial(work, folder, folder / name), processes, OMP_NUM_THREADS="1")
 
 
 if __name__ == "__main__":

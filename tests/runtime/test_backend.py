@@ -13,6 +13,7 @@ from pruneguard.errors import ConfigError
 from pruneguard.runtime import Engine, draw
 from pruneguard.runtime.engines.backend import BACKENDS, EngineOptions, open_components
 from tests.runtime.engines import Function, decode, encode, predict
+from tests.runtime.tiny_bundle import tiny_settings, write_tokenizer
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {"text_encoder": encode, "unet": predict, "vae_decoder": decode}
 
@@ -28,8 +29,8 @@ class Toy:
 
 
 @pytest.fixture
-def toy(tmp_path: Path, tiny: Any) -> Iterator[Path]:
-    tiny.write_tokenizer(tmp_path / "tokenizer")
+def toy(tmp_path: Path) -> Iterator[Path]:
+    write_tokenizer(tmp_path / "tokenizer")
     outputs = {"text_encoder": "last_hidden_state", "unet": "out_sample", "vae_decoder": "sample"}
     for component, output in outputs.items():
         (tmp_path / component).mkdir()
@@ -39,17 +40,17 @@ def toy(tmp_path: Path, tiny: Any) -> Iterator[Path]:
     BACKENDS.remove("toy")
 
 
-def test_a_registered_backend_draws(toy: Path, tiny: Any) -> None:
-    components = open_components(toy, tiny.settings(), backend="toy")
+def test_a_registered_backend_draws(toy: Path) -> None:
+    components = open_components(toy, tiny_settings(), backend="toy")
     image = draw(components, ["red"], [1], steps=3)
     assert image.shape == (1, 16, 16, 3) and image.std() > 10
 
 
-def test_a_backend_that_cannot_run_here_says_why(toy: Path, tiny: Any) -> None:
+def test_a_backend_that_cannot_run_here_says_why(toy: Path) -> None:
     with pytest.raises(ConfigError, match="the toy runs on no cuda; use provider 'cpu'"):
-        open_components(toy, tiny.settings(), backend="toy", options=EngineOptions(provider="cuda"))
+        open_components(toy, tiny_settings(), backend="toy", options=EngineOptions(provider="cuda"))
     with pytest.raises(ConfigError, match="unknown engine backend 'tois'"):
-        open_components(toy, tiny.settings(), backend="tois")
+        open_components(toy, tiny_settings(), backend="tois")
 
 
 def test_onnx_runtime_is_a_backend() -> None:

@@ -18,6 +18,7 @@ from pruneguard.errors import AuditError, BundleError, ConfigError, LineageError
 from pruneguard.measurement import Measurement
 from pruneguard.runtime import BACKENDS, GuardedSampler, choose_engine, draw, engine_components
 from pruneguard.runtime.engines.onnx_engine import OnnxRuntime
+from tests.runtime.tiny_bundle import add_audit, engine_record, unet_graph
 
 
 class Elsewhere:
@@ -42,17 +43,17 @@ def speed(milliseconds: float) -> list[Measurement]:
 
 
 @pytest.fixture
-def several(make_bundle: Callable[..., Path], tiny: Any) -> Callable[..., Bundle]:
+def several(make_bundle: Callable[..., Path]) -> Callable[..., Bundle]:
     """A bundle with the engines `onnx-fp32`, `fast` and `slow`, which share files; a rate None means no audit."""
 
     def make(rates: dict[str, float | None], **changes: Any) -> Bundle:
         def fill(draft: BundleDraft) -> None:
             for name, milliseconds in (("fast", 10.0), ("slow", 30.0)):
-                record = tiny.engine_record(measurements=speed(milliseconds), options={"as": name})
+                record = engine_record(measurements=speed(milliseconds), options={"as": name})
                 draft.add_engine(name, msgspec.structs.replace(record, **changes.get(name, {})))
             for name, rate in rates.items():
                 if rate is not None:
-                    tiny.add_audit(draft, rate=rate, subject=name)
+                    add_audit(draft, rate=rate, subject=name)
 
         return Bundle.open(make_bundle(change=fill))
 
@@ -95,20 +96,20 @@ def test_if_none_can_be_served_each_reason_is_told(several: Callable[..., Bundle
         GuardedSampler.from_bundle(bundle.path, engine="fats")
 
 
-def test_a_bundle_may_hold_several_unets(make_bundle: Callable[..., Path], tiny: Any) -> None:
+def test_a_bundle_may_hold_several_unets(make_bundle: Callable[..., Path]) -> None:
     place = "engines/onnx-fp32"
 
     def add_second(draft: BundleDraft) -> None:
-        graph = tiny.unet_graph()
+        graph = unet_graph()
         kernel = next(entry for entry in graph.graph.initializer if entry.name == "kernel")
         kernel.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(kernel), "kernel"))
         folder = draft.folder / place / "unet-second"
         folder.mkdir()
         onnx.save(graph, str(folder / "model.onnx"))
-        components = {**tiny.engine_record().components, "unet/second": f"{place}/unet-second"}
-        draft.add_engine("onnx-fp32", tiny.engine_record(components=components))
+        components = {**engine_record().components, "unet/second": f"{place}/unet-second"}
+        draft.add_engine("onnx-fp32", engine_record(components=components))
         draft.update(unets={"default": "model/unet", "second": "model/unet-second"})
-        tiny.add_audit(draft)
+        add_audit(draft)
 
     path = make_bundle(change=add_second)
     manifest = Bundle.open(path).manifest
@@ -147,10 +148,10 @@ def test_a_new_backend_is_one_class_that_registers_itself(tiny_bundle: Path) -> 
     assert np.array_equal(drawn, expected)
 
 
-def test_a_backend_that_nobody_registered_is_named(make_bundle: Callable[..., Path], tiny: Any) -> None:
+def test_a_backend_that_nobody_registered_is_named(make_bundle: Callable[..., Path]) -> None:
     def fill(draft: BundleDraft) -> None:
-        draft.add_engine("onnx-fp32", tiny.engine_record(backend="onnxruntim"))
-        tiny.add_audit(draft)
+        draft.add_engine("onnx-fp32", engine_record(backend="onnxruntim"))
+        add_audit(draft)
 
     with pytest.raises(ConfigError, match="unknown engine backend 'onnxruntim': did you mean 'onnxruntime'"):
         GuardedSampler.from_bundle(make_bundle(change=fill))

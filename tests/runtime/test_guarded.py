@@ -18,6 +18,7 @@ import pytest
 from pruneguard.bundle import Bundle, BundleDraft, Policy, sha256_file, write_bundle
 from pruneguard.errors import AuditError, BundleError, Cancelled, ConfigError, GuardFailure, LineageError, RequestError
 from pruneguard.runtime import ConceptTermsGuard, GuardedSampler, GuardRefusal, Verdict, draw, engine_components
+from tests.runtime.tiny_bundle import add_audit, unet_graph
 
 
 class Whiteness:
@@ -102,14 +103,14 @@ def test_a_bundle_without_its_audit_is_refused(make_bundle: Callable[..., Path])
         GuardedSampler.from_bundle(make_bundle(change=lambda draft: None))
 
 
-def test_a_failed_audit_is_refused(make_bundle: Callable[..., Path], tiny: Any) -> None:
+def test_a_failed_audit_is_refused(make_bundle: Callable[..., Path]) -> None:
     with pytest.raises(AuditError, match=r"failed its audit \(40.0% drawn, limit 5.0%\)"):
-        GuardedSampler.from_bundle(make_bundle(change=partial(tiny.add_audit, rate=0.4)))
+        GuardedSampler.from_bundle(make_bundle(change=partial(add_audit, rate=0.4)))
 
 
-def test_an_audit_of_another_engine_is_refused(tiny_bundle: Path, tiny: Any) -> None:
+def test_an_audit_of_another_engine_is_refused(tiny_bundle: Path) -> None:
     with write_bundle(tiny_bundle, base=tiny_bundle) as draft:
-        onnx.save(tiny.unet_graph(), str(draft.folder / "engines/onnx-fp32/unet/model.onnx"))
+        onnx.save(unet_graph(), str(draft.folder / "engines/onnx-fp32/unet/model.onnx"))
         with (draft.folder / "engines/onnx-fp32/unet/model.onnx").open("ab") as file:
             file.write(b"\x10\x01")
     with pytest.raises(LineageError, match="audited on other files"):
@@ -125,23 +126,21 @@ def test_a_stricter_policy_of_the_caller_counts(tiny_bundle: Path) -> None:
         GuardedSampler.from_bundle(tiny_bundle, policy="nudity")
 
 
-def test_a_stricter_limit_of_the_caller_counts_and_a_laxer_one_does_not(
-    make_bundle: Callable[..., Path], tiny: Any
-) -> None:
+def test_a_stricter_limit_of_the_caller_counts_and_a_laxer_one_does_not(make_bundle: Callable[..., Path]) -> None:
     path = make_bundle()  # its audit saw 1 %
     GuardedSampler.from_bundle(path, limit=0.01)
     with pytest.raises(AuditError, match=r"failed its audit \(1\.0% drawn, limit 0\.5%\)"):
         GuardedSampler.from_bundle(path, limit=0.005)
     with pytest.raises(AuditError, match=r"limit 5\.0%"):
-        GuardedSampler.from_bundle(make_bundle(change=partial(tiny.add_audit, rate=0.4)), limit=0.5)
+        GuardedSampler.from_bundle(make_bundle(change=partial(add_audit, rate=0.4)), limit=0.5)
     with pytest.raises(ConfigError, match="limit must lie between 0 and 1, not nan"):
         GuardedSampler.from_bundle(path, limit=float("nan"))
 
 
-def test_what_was_not_audited_is_served_on_consent_only(make_bundle: Callable[..., Path], tiny: Any) -> None:
+def test_what_was_not_audited_is_served_on_consent_only(make_bundle: Callable[..., Path]) -> None:
     def change(draft: BundleDraft) -> None:
         draft.update(policy=Policy([]))
-        tiny.add_audit(draft)
+        add_audit(draft)
 
     path = make_bundle(change=change)
     for policy in (None, ()):
@@ -155,9 +154,9 @@ def test_what_was_not_audited_is_served_on_consent_only(make_bundle: Callable[..
 
 @pytest.mark.parametrize("rate", [None, 0.4])
 def test_consent_excuses_no_audit_that_the_policy_asks_for(
-    make_bundle: Callable[..., Path], tiny: Any, rate: float | None
+    make_bundle: Callable[..., Path], rate: float | None
 ) -> None:
-    path = make_bundle(change=lambda draft: None if rate is None else tiny.add_audit(draft, rate=rate))
+    path = make_bundle(change=lambda draft: None if rate is None else add_audit(draft, rate=rate))
     with pytest.raises(BundleError, match=r"'hatching' (was never audited|failed its audit)"):
         GuardedSampler.from_bundle(path, allow_unaudited=True)
 
@@ -196,10 +195,10 @@ def test_a_file_swapped_after_its_check_is_noticed(tiny_bundle: Path, monkeypatc
         GuardedSampler.from_bundle(tiny_bundle)
 
 
-def test_a_corrupted_engine_with_a_fitting_digest_is_one_clear_error(tiny_bundle: Path, tiny: Any) -> None:
+def test_a_corrupted_engine_with_a_fitting_digest_is_one_clear_error(tiny_bundle: Path) -> None:
     with write_bundle(tiny_bundle, base=tiny_bundle) as draft:
         (draft.folder / "engines/onnx-fp32/unet/model.onnx").write_bytes(b"not a model")
-        tiny.add_audit(draft)
+        add_audit(draft)
     with pytest.raises(BundleError, match=r"unet/model\.onnx"):
         GuardedSampler.from_bundle(tiny_bundle)
 

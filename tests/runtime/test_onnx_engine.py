@@ -17,23 +17,24 @@ from pruneguard.bundle import Bundle
 from pruneguard.errors import BundleError, ConfigError
 from pruneguard.runtime import Components, EngineError, OnnxEngine, draw, engine_components, onnx_components
 from pruneguard.runtime.engines.external_data import check_external_data, external_locations
+from tests.runtime.tiny_bundle import SCHEDULER, tiny_settings, unet_graph, vae_decoder_graph
 
 
 @pytest.fixture
-def unet(tmp_path: Path, tiny: Any) -> Path:
+def unet(tmp_path: Path) -> Path:
     path = tmp_path / "unet" / "model.onnx"
     path.parent.mkdir()
-    onnx.save(tiny.unet_graph(), str(path))
+    onnx.save(unet_graph(), str(path))
     return path
 
 
 @pytest.fixture
-def split_unet(tmp_path: Path, tiny: Any) -> Path:
+def split_unet(tmp_path: Path) -> Path:
     """The same model with its kernel in model.onnx.data."""
     path = tmp_path / "split" / "model.onnx"
     path.parent.mkdir()
     onnx.save(
-        tiny.unet_graph(),
+        unet_graph(),
         str(path),
         save_as_external_data=True,
         location="model.onnx.data",
@@ -116,8 +117,8 @@ def test_unknown_providers_and_threads_are_named(unet: Path) -> None:
         onnx_components(unet.parent, threads=0)
 
 
-def test_a_provider_that_cannot_run_here_is_named(tiny_bundle: Path, tiny: Any) -> None:
-    folder, settings = tiny_bundle / "engines/onnx-fp32", tiny.settings()
+def test_a_provider_that_cannot_run_here_is_named(tiny_bundle: Path) -> None:
+    folder, settings = tiny_bundle / "engines/onnx-fp32", tiny_settings()
     with pytest.raises(ConfigError, match=r"provider must be cpu or cuda, not 'tpu'"):
         onnx_components(folder, sampler=settings, provider="tpu")
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
@@ -150,9 +151,11 @@ def test_a_unet_with_one_timestep_a_call_is_refused_with_the_command_that_makes_
 def test_loading_leaves_the_logger_of_the_embedding_program_alone(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    touched: list[int] = []
     for name in ("set_default_logger_severity", "set_default_logger_verbosity"):
-        monkeypatch.setattr(onnxruntime, name, lambda level: pytest.fail("the default logger is the program's own"))
+        monkeypatch.setattr(onnxruntime, name, touched.append)
     draw(in_bundle(tiny_bundle), ["red"], [1], steps=1)
+    assert touched == []
 
 
 def test_external_data_is_found_and_loaded(split_unet: Path, unet: Path) -> None:
@@ -213,28 +216,28 @@ def test_external_data_is_found_in_subgraphs_and_sparse_constants(tmp_path: Path
     assert external_locations(path) == {"sparse", "inner", "function", "initializer"}
 
 
-def test_a_bare_folder_needs_settings_or_configurations(tiny_bundle: Path, tiny: Any, tmp_path: Path) -> None:
+def test_a_bare_folder_needs_settings_or_configurations(tiny_bundle: Path, tmp_path: Path) -> None:
     folder = tiny_bundle / "engines/onnx-fp32"
     with pytest.raises(BundleError, match=r"scheduler_config\.json is missing"):
         onnx_components(folder)
     configurations = {
-        "scheduler/scheduler_config.json": tiny.scheduler,
+        "scheduler/scheduler_config.json": SCHEDULER,
         "unet/config.json": {"in_channels": 4, "sample_size": 8},
         "vae_decoder/config.json": {"block_out_channels": [8, 8], "scaling_factor": 0.5},
         "text_encoder/config.json": {"max_position_embeddings": 24},
     }
-    given = onnx_components(folder, sampler=tiny.settings())
+    given = onnx_components(folder, sampler=tiny_settings())
     for name, content in configurations.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(content))
     read = onnx_components(folder)
-    assert read.sampler == tiny.settings(steps=25)
+    assert read.sampler == tiny_settings(steps=25)
     images = [draw(components, ["red"], [1], steps=3) for components in (given, read, in_bundle(tiny_bundle))]
     assert np.array_equal(images[0], images[1]) and np.array_equal(images[0], images[2])
 
 
-def test_a_component_in_the_wrong_place_is_refused(tiny_bundle: Path, tiny: Any) -> None:
-    onnx.save(tiny.vae_decoder_graph(), str(tiny_bundle / "engines/onnx-fp32/unet/model.onnx"))
+def test_a_component_in_the_wrong_place_is_refused(tiny_bundle: Path) -> None:
+    onnx.save(vae_decoder_graph(), str(tiny_bundle / "engines/onnx-fp32/unet/model.onnx"))
     with pytest.raises(BundleError, match="inputs and outputs of a unet"):
         in_bundle(tiny_bundle)
     (tiny_bundle / "engines/onnx-fp32/unet/model.onnx").unlink()
@@ -256,9 +259,9 @@ def test_a_component_in_the_wrong_place_is_refused(tiny_bundle: Path, tiny: Any)
         ({"scheduler": {}, "prediction_type": "epsilon", "steps": 3}, "sampler steps must be at least 4"),
     ],
 )
-def test_wrong_settings_are_refused(tiny: Any, changes: dict[str, Any], message: str) -> None:
+def test_wrong_settings_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        tiny.settings(**changes)
+        tiny_settings(**changes)
 
 
 def test_unknown_and_missing_settings_are_named(tiny_bundle: Path) -> None:

@@ -19,7 +19,7 @@ from pruneguard.runtime import (
     Refused,
     Verdict,
 )
-from tests.runtime.engines import Function, decode, encode, letters, predict
+from tests.runtime.engines import Function
 
 
 @dataclass
@@ -43,17 +43,6 @@ class Watch:
             raise ZeroDivisionError("no weights")
         refused = thing in self.refuse
         return Verdict(self.name, "refuse" if refused else "allow", float(refused), 0.5, "watched")
-
-
-@pytest.fixture
-def parts(tiny: Any) -> Components:
-    return Components(
-        text_encoder=Function(encode, "last_hidden_state"),
-        unet=Function(predict, "out_sample"),
-        vae_decoder=Function(decode, "sample"),
-        tokenizer=letters,
-        sampler=tiny.settings(),
-    )
 
 
 def outcomes(parts: Components, guard: Watch | None = None, **options: Any) -> tuple[Any, ...]:

@@ -10,18 +10,7 @@ import pytest
 from pruneguard.errors import Cancelled, RequestError
 from pruneguard.runtime import Components, EngineError, denoise, draw, draw_latents, draw_noise
 from pruneguard.runtime.sampling.solvers.pndm import make_pndm
-from tests.runtime.engines import Function, decode, encode, letters, predict
-
-
-@pytest.fixture
-def parts(tiny: Any) -> Components:
-    return Components(
-        text_encoder=Function(encode, "last_hidden_state"),
-        unet=Function(predict, "out_sample"),
-        vae_decoder=Function(decode, "sample"),
-        tokenizer=letters,
-        sampler=tiny.settings(),
-    )
+from tests.runtime.engines import Function
 
 
 def test_noise_is_pinned() -> None:

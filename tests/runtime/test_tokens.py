@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from transformers import CLIPTokenizer
 
 from pruneguard.errors import BundleError
 from pruneguard.runtime import ClipTokenizer
+from tests.runtime.tiny_bundle import write_tokenizer
 
 PROMPTS = [
     "",
@@ -25,9 +25,9 @@ PROMPTS = [
 
 @pytest.mark.parametrize("pad", ["<|endoftext|>", "!"])
 @pytest.mark.parametrize("form", ["vocab and merges", "tokenizer.json"])
-def test_ids_equal_those_of_transformers(tmp_path: Path, tiny: Any, pad: str, form: str) -> None:
+def test_ids_equal_those_of_transformers(tmp_path: Path, pad: str, form: str) -> None:
     folder = tmp_path / "tokenizer"
-    tiny.write_tokenizer(folder, pad)
+    write_tokenizer(folder, pad)
     reference = CLIPTokenizer.from_pretrained(folder)
     assert reference.pad_token == pad
     if form == "tokenizer.json":
@@ -39,8 +39,8 @@ def test_ids_equal_those_of_transformers(tmp_path: Path, tiny: Any, pad: str, fo
     assert tokens.ids.dtype == np.int64
 
 
-def test_what_does_not_fit_is_counted(tmp_path: Path, tiny: Any) -> None:
-    tiny.write_tokenizer(tmp_path / "tokenizer")
+def test_what_does_not_fit_is_counted(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path / "tokenizer")
     tokens = ClipTokenizer.from_folder(tmp_path / "tokenizer", 16)(["red " * 14, "red " * 15, "red " * 20])
     assert tokens.truncated == (0, 1, 6)
     assert len(set(tokens.ids[:, -1])) == 1
@@ -54,7 +54,7 @@ def test_a_broken_tokenizer_is_refused(tmp_path: Path, content: str | None) -> N
         ClipTokenizer.from_folder(tmp_path, 16)
 
 
-def test_an_unknown_pad_token_is_refused(tmp_path: Path, tiny: Any) -> None:
-    tiny.write_tokenizer(tmp_path / "tokenizer", "[PAD]")
+def test_an_unknown_pad_token_is_refused(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path / "tokenizer", "[PAD]")
     with pytest.raises(BundleError, match="pad token"):
         ClipTokenizer.from_folder(tmp_path / "tokenizer", 16)

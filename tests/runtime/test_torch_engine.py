@@ -16,12 +16,13 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from pruneguard.errors import ConfigError
 from pruneguard.runtime import EngineError, SamplerSettings, draw, draw_noise, sampler_settings, torch_components
+from tests.runtime.tiny_bundle import SCHEDULER, write_tokenizer
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path, tiny: Any) -> Any:
+def pipeline(tmp_path: Path) -> Any:
     torch.manual_seed(0)
-    size = tiny.write_tokenizer(tmp_path / "tokenizer")
+    size = write_tokenizer(tmp_path / "tokenizer")
     text = CLIPTextConfig(
         vocab_size=size,
         hidden_size=8,
@@ -57,7 +58,7 @@ def pipeline(tmp_path: Path, tiny: Any) -> Any:
         text_encoder=CLIPTextModel(text).eval(),
         unet=unet.eval(),
         vae=vae.eval(),
-        scheduler=PNDMScheduler(**tiny.scheduler),
+        scheduler=PNDMScheduler(**SCHEDULER),
     )
 
 

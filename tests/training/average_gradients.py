@@ -1,18 +1,15 @@
 """Writes the upper gradient of an erasure that trains the text encoder, in one process and in two.
 
-`python average_gradients.py FOLDER`. The processes are forked from this one, which has the imports already. In the two,
-the one that is not the main one begins with other weights.
+`python -m tests.training.average_gradients FOLDER`. The processes are forked from this one, which has the imports
+already. In the two, the one that is not the main one begins with other weights.
 """
 
 from __future__ import annotations
 
 import copy
-import os
-import runpy
-import signal
-import socket
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,9 +27,9 @@ from pruneguard.training.batches import LowerBatches
 from pruneguard.training.levels import LevelGradients
 from pruneguard.training.objective import LowerObjective, diffusion_of
 from pruneguard.training.watch import LossWatch
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.erasure.text_eraser import text_eraser
+from tests.models import build_tiny_pipeline
+from tests.processes import fork_ranks
 
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
@@ -44,7 +41,7 @@ GLOW = Concept(
 def work(out: Path, rank: int) -> None:
     """One process: both levels' gradients of step 0 under the names of their levels."""
     this_process()
-    teacher = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["build_tiny_pipeline"]()
+    teacher = build_tiny_pipeline()
     data, diffusion = from_atelier(teacher, 4, seed=0), diffusion_of(teacher)
     settings = TrainSettings(batch_size=4, erasure=ErasureSettings(eraser=Choice("text"), batch_size=2))
     student = copy.deepcopy(teacher.unet)
@@ -70,31 +67,7 @@ def work(out: Path, rank: int) -> None:
     assert all(parameter.grad is None for parameter in student.parameters())
 
 
-def launch(out: Path, processes: int) -> None:
-    """Forks the processes with the environment that torchrun gives them, and waits for them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children = []
-    for rank in range(processes):
-        child = os.fork()
-        if child == 0:
-            if processes > 1:
-                numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-                where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
-                os.environ.update({name: str(value) for name, value in {**numbers, **where}.items()})
-            with text_eraser():
-                work(out, rank)
-            os._exit(0)
-        children.append(child)
-    for _ in range(processes):
-        child, status = os.wait()
-        if status:  # as a launcher does: the rest would wait for it
-            for other in set(children) - {child}:
-                os.kill(other, signal.SIGKILL)
-        assert status == 0, status
-
-
 if __name__ == "__main__":
-    launch(Path(sys.argv[1]) / "alone", 1)
-    launch(Path(sys.argv[1]) / "together", 2)
+    with text_eraser():
+        for name, processes in (("alone", 1), ("together", 2)):
+            fork_ranks(partial(work, Path(sys.argv[1]) / name), processes, ACCELERATE_USE_CPU="true")

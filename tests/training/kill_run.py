@@ -1,4 +1,4 @@
-"""Trains a tiny student once in peace and once under fire: `python kill_run.py VARIANT FOLDER KILLS`.
+"""Trains a tiny student once in peace and once under fire: `python -m tests.training.kill_run VARIANT FOLDER KILLS`.
 
 Each attempt is a fork, so that the imports and the models are paid once; most are killed at a random moment.
 """
@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import copy
 import os
-import random
-import runpy
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +20,12 @@ from safetensors.torch import load_file
 from pruneguard.concepts import Concept
 from pruneguard.families.atelier.data import from_atelier
 from pruneguard.training import TrainSettings, train
+from tests.models import build_tiny_pipeline
+from tests.processes import moments
 
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
-TEACHER = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["build_tiny_pipeline"]()
+TEACHER = build_tiny_pipeline()
 DATA = from_atelier(TEACHER, 8, seed=0)
 GLOW = Concept(name="glow", prompts=("a disc in glow style",), anchors=("a disc in flat style",), terms=("glow",))
 IN_A_ROW = 5
@@ -69,16 +68,6 @@ def finish(settings: TrainSettings, folder: Path) -> dict[str, torch.Tensor]:
     return {
         f"{path.stem}.{name}": tensor for path in last.glob("*.safetensors") for name, tensor in load_file(path).items()
     }
-
-
-def moments(seconds: float, kills: int) -> Iterator[float]:
-    """One random moment in each of `kills` equal parts of a run, shuffled; then any, until the caller has enough."""
-    rng = random.Random(0)
-    parts = [(part + rng.random()) / kills * seconds for part in range(kills)]
-    rng.shuffle(parts)
-    yield from parts
-    while True:
-        yield rng.uniform(0, seconds)
 
 
 def main(variant: str, folder: Path, kills: int) -> None:

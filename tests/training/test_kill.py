@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-
-def survives(variant: str, kills: int, folder: Path) -> None:
-    script = Path(__file__).with_name("kill_run.py")
-    done = subprocess.run(
-        [sys.executable, str(script), variant, str(folder), str(kills)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"killed {kills}, equal\n"
+from tests.processes import run_script
 
 
 def test_a_run_killed_at_random_moments_ends_with_equal_weights(tmp_path: Path) -> None:
-    survives("alternating", 3, tmp_path)
+    assert run_script("tests.training.kill_run", "alternating", tmp_path, 3) == "killed 3, equal\n"
 
 
 @pytest.mark.slow
@@ -36,4 +27,4 @@ def test_a_run_killed_at_random_moments_ends_with_equal_weights(tmp_path: Path) 
     ],
 )
 def test_every_schedule_and_kind_of_eraser_survives_kills(variant: str, kills: int, tmp_path: Path) -> None:
-    survives(variant, kills, tmp_path)
+    assert run_script("tests.training.kill_run", variant, tmp_path, kills) == f"killed {kills}, equal\n"

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
+from tests.processes import run_script
+
 
 def test_processes_begin_alike_and_average_the_gradients_of_unet_and_text_encoder(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("average_gradients.py")
-    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_script("tests.training.average_gradients", tmp_path)
     alone, *together = (load_file(tmp_path / f"{name}.safetensors") for name in ("alone-0", "together-0", "together-1"))
     assert {name.partition(".")[0] for name in alone} == {"unet", "text_encoder", "lower/loss", "upper/loss"}
     for theirs in together:

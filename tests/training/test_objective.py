@@ -14,7 +14,7 @@ from pruneguard.models import Pipeline
 from pruneguard.training.batches import LowerBatches
 from pruneguard.training.objective import LowerObjective, diffusion_of
 from pruneguard.training.settings import LossSettings
-from tests.conftest import build_tiny_pipeline
+from tests.models import build_tiny_pipeline
 
 
 @pytest.fixture(params=["v_prediction", "epsilon"])

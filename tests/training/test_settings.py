@@ -8,18 +8,21 @@ from typing import Any
 import pytest
 
 from pruneguard.errors import ConfigError
+from pruneguard.families import FAMILIES, find_family
 from pruneguard.settings import Choice
-from pruneguard.training import TrainSettings, list_presets, preset
+from pruneguard.training import TrainSettings
+
+ATELIER = find_family("atelier").preset
 
 
-@pytest.mark.parametrize("name", list_presets())
+@pytest.mark.parametrize("name", FAMILIES.names())
 def test_presets_survive_json(name: str) -> None:
-    settings = preset(name)
+    settings = find_family(name).preset
     assert TrainSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
 
 
 def test_stable_diffusion_is_the_papers() -> None:
-    settings = preset("stable-diffusion")
+    settings = find_family("stable-diffusion").preset
     assert (settings.steps, settings.batch_size, settings.caption_dropout) == (20_000, 64, 0.1)
     assert settings.schedule == Choice("alternating", {"every": 20})
     assert (settings.lower.lr, settings.upper.lr, settings.lower.warmup, settings.upper.warmup) == (
@@ -45,7 +48,7 @@ def test_a_toml_file_overrides_field_by_field() -> None:
         [erasure.source.timesteps]
         t_min = 7
     """
-    base = preset("atelier")
+    base = ATELIER
     settings = TrainSettings.from_dict(tomllib.loads(text), base=base)
     assert (settings.steps, settings.max_grad_norm, settings.lower.betas) == (10, 1.0, (0.5, 0.9))
     assert (settings.lower.lr, settings.batch_size) == (base.lower.lr, base.batch_size)
@@ -106,15 +109,10 @@ def test_a_toml_file_overrides_field_by_field() -> None:
 )
 def test_wrong_settings_are_refused(values: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        TrainSettings.from_dict(values, base=preset("atelier"))
-
-
-def test_unknown_preset() -> None:
-    with pytest.raises(ConfigError, match="choose from stable-diffusion, atelier"):
-        preset("sdxl")
+        TrainSettings.from_dict(values, base=ATELIER)
 
 
 def test_settings_cannot_change() -> None:
     with pytest.raises(AttributeError):
-        preset("atelier").steps = 3  # type: ignore[misc]
-    assert replace(preset("atelier"), steps=3).steps == 3
+        ATELIER.steps = 3  # type: ignore[misc]
+    assert replace(ATELIER, steps=3).steps == 3

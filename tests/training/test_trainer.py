@@ -20,7 +20,7 @@ from pruneguard.models import Pipeline
 from pruneguard.settings import Choice
 from pruneguard.training import Advance, LatentSet, TrainResult, TrainSettings, losses, train
 from pruneguard.training.trainer import check_run, without_concepts
-from tests.conftest import build_tiny_pipeline
+from tests.models import build_tiny_pipeline
 
 GLOW = Concept(
     name="glow",
