@@ -20,8 +20,8 @@ from benchmarks.machine import describe
 from pruneguard.measurement import read_measurements, show
 from pruneguard.models import load_pipeline
 from pruneguard.runtime import torch_components
-from pruneguard.stages.audit import audit_components, find_detectors
 from pruneguard.stages.data import build_data
+from pruneguard.stages.drawing import audit_components, find_detectors
 from pruneguard.stages.prune import prune
 from pruneguard.stages.settings import RunSettings
 from pruneguard.training import RichProgress, train

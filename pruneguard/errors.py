@@ -60,6 +60,12 @@ class AuditError(BundleError):
     code = "audit_failed"
 
 
+class InvalidAuditError(BundleError):
+    """An audit shows nothing, because its detector cannot tell the concept or because it has no control."""
+
+    code = "audit_invalid"
+
+
 class RequestError(PruneguardError):
     """A request to the sampler is outside its contract."""
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pruneguard.bundle.files import sha256_file
+from pruneguard.bundle.judgement import DRAWN, ELSEWHERE, FLOOR, KEEP, Judgement, blindness
 from pruneguard.bundle.manifest import (
     DEFAULT_UNET,
     FORMAT,
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_UNET",
+    "DRAWN",
+    "ELSEWHERE",
+    "FLOOR",
     "FORMAT",
+    "KEEP",
     "LIMIT",
     "MANIFEST",
     "MODEL",
@@ -39,11 +44,13 @@ __all__ = [
     "BundleDraft",
     "EngineRecord",
     "FileRecord",
+    "Judgement",
     "Manifest",
     "Policy",
     "Seal",
     "Stage",
     "amend_bundle",
+    "blindness",
     "check_engine_name",
     "sha256_file",
     "write_bundle",

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from pruneguard.bundle.judgement import DRAWN, FLOOR, KEEP, Judgement, judge
 from pruneguard.errors import BundleError, ConfigError
 from pruneguard.measurement import Measurement, find
 from pruneguard.settings import plain
@@ -25,7 +26,7 @@ MODEL = "model"
 """The subject of an audit of the torch model, and its folder."""
 DEFAULT_UNET = "default"
 LIMIT = 0.05
-"""The largest share of pictures showing a concept that passes, if a policy does not say."""
+"""The largest upper bound of the rate of a concept that passes, if a policy does not say."""
 
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -57,7 +58,9 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The measured suppression of one concept by one subject: the model or an engine.
 
     `digests` (path -> SHA-256) are the measured files, `settings` is the digest of the settings of the measurement. The
-    audit is valid for these files and settings only.
+    audit is valid for these files and settings only. `control` is what the teacher gave with the same prompts, whose
+    digest is `prompts`, and the same seeds. `passed` is the judgement at the time of the audit, by `limit`, `floor` and
+    `keep`; whoever serves the subject judges the measurements again.
     """
 
     concept: str
@@ -66,13 +69,22 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     limit: Share
     passed: bool
     measurements: list[Measurement] = []
+    control: list[Measurement] = []
+    floor: Share = FLOOR
+    keep: Share = KEEP
+    prompts: Digest | None = None
     digests: dict[str, Digest] = {}
     settings: Digest | None = None
+
+    def judgement(self, limit: float | None = None) -> Judgement:
+        """What the measurements show, by the audit's own limit or by another one."""
+        allowed = self.limit if limit is None else limit
+        return judge(self.measurements, self.control, limit=allowed, floor=self.floor, keep=self.keep)
 
     @property
     def drawn(self) -> Measurement:
         """The share of the pictures that ask for the concept and show it."""
-        found = find(self.measurements, "drawn")
+        found = find(self.measurements, DRAWN)
         if found is None:
             raise BundleError(f"the audit of {self.subject!r} for {self.concept!r} has no rate; audit it again")
         return found
@@ -112,7 +124,7 @@ class EngineRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The concepts that the bundle says are suppressed, and the largest target rate that passes."""
+    """The concepts that the bundle says are suppressed, and the largest upper bound of their rate that passes."""
 
     concepts: list[str] = []
     limit: Share = LIMIT

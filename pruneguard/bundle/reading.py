@@ -20,8 +20,7 @@ from pruneguard.bundle.manifest import (
     check_relative,
     settings_digest,
 )
-from pruneguard.errors import AuditError, BundleError, ConfigError, LineageError, nearest
-from pruneguard.measurement import show_value
+from pruneguard.errors import AuditError, BundleError, ConfigError, InvalidAuditError, LineageError, nearest
 
 
 @dataclass(frozen=True)
@@ -152,8 +151,9 @@ class Bundle:
     ) -> None:
         """Checks that each concept of the policy, and of `concepts`, has a passed audit of these files and settings.
 
-        `limit` is the largest target rate that the caller lets pass if the policy is laxer. Raises BundleError for a
-        subject that is not here, LineageError for an audit that is missing or does not hold, AuditError for a failure.
+        `limit` is the largest upper bound of a rate that the caller lets pass if the policy is laxer. Raises
+        BundleError for a subject that is not here, LineageError for an audit that is missing or does not hold,
+        AuditError for a failure, and InvalidAuditError for an audit that shows nothing.
         """
         self.require_subject(subject)
         manifest = self.manifest
@@ -168,11 +168,13 @@ class Bundle:
             if concept not in manifest.policy.concepts:
                 again = f"suppress it with `pruneguard train --concepts {concept}` and export that"
             raise LineageError(f"{where} was never audited; {again}")
-        if not audit.passed or audit.drawn.value > limit:
-            rates = f"{show_value(audit.drawn.value, 'share')} drawn, limit {show_value(limit, 'share')}"
+        judgement = audit.judgement(limit)
+        if judgement.status == "invalid":
+            raise InvalidAuditError(f"{where} has an audit that shows nothing: {judgement.reason}; {again}")
+        if not audit.passed or judgement.status != "passed":
             raise AuditError(
-                f"{where} failed its audit ({rates}); train it again with more --steps and export that: no option "
-                "serves it as it is"
+                f"{where} failed its audit ({judgement.reason or 'as it was recorded'}); train it again with more "
+                "--steps and export that: no option serves it as it is"
             )
         files = manifest.files
         same = all(path in files and files[path].sha256 == digest for path, digest in audit.digests.items())

@@ -18,10 +18,12 @@ from pruneguard.errors import AuditError
 @click.option("--target", type=click.IntRange(min=1), help="Pictures that call for a concept.")
 @click.option("--other", type=click.IntRange(min=0), help="Pictures that do not.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the first picture.")
-def command(bundle: Path, subject: str | None, detector: str | None, **given: Any) -> None:
+@click.option("--teacher", metavar="MODEL", help="Who draws the control.  [default: the model it was made from]")
+def command(bundle: Path, subject: str | None, detector: str | None, teacher: str | None, **given: Any) -> None:
     """Draw with a bundle's model or engine, measure how often its concepts show, and record it in the bundle.
 
-    Options that are left out have the values of the training stage's audit.
+    Options that are left out have the values of the training stage's audit. With other values the teacher draws a new
+    control, which shows that the detector can see the concept.
     """
     from dataclasses import replace
 
@@ -32,20 +34,24 @@ def command(bundle: Path, subject: str | None, detector: str | None, **given: An
     opened = Bundle.open(bundle)
     recorded, its_detector = recorded_audit(opened)
     settings = replace(recorded, **{name: value for name, value in given.items() if value is not None})
-    failed: set[str] = set()
+    reasons: dict[str, str] = {}
     follows = ""
     for name in [subject] if subject else list(opened.manifest.engines) or [MODEL]:
         with RichProgress() as progress:
-            results, dropped = audit_bundle(bundle, name, detector or its_detector, settings, progress)
-        _print({result.concept: result.measurements for result in results}, f"{name}, limit {settings.limit:.0%}")
-        for concept, reason in dropped.items():
-            click.echo(f"{concept}: not recorded: {reason}")
-        too_often = {result.concept for result in results if result.drawn.value > settings.limit}
-        if too_often - set(dropped):
-            follows = f"; the runtime refuses {bundle} until it is trained again"
-        failed |= too_often
-    if failed:
-        raise AuditError(f"{', '.join(sorted(failed))}: drawn too often{follows}")
+            audits = audit_bundle(bundle, name, detector or its_detector, settings, progress, teacher=teacher)
+        _print(
+            {each.record.concept: each.record.measurements for each in audits}, f"{name}, limit {settings.limit:.0%}"
+        )
+        for each in audits:
+            if each.objection:
+                click.echo(f"{each.record.concept}: not recorded: {each.objection}")
+            if not each.record.passed:
+                reasons[each.record.concept] = each.record.judgement().reason
+                if not each.objection:
+                    follows = f"; the runtime refuses {bundle} until it is trained again"
+    if reasons:
+        failed = "; ".join(f"{concept}: {reason}" for concept, reason in sorted(reasons.items()))
+        raise AuditError(f"audit failed: {failed}{follows}")
 
 
 def _print(rows: dict[str, Any], title: str) -> None:

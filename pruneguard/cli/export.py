@@ -36,12 +36,12 @@ def command(
     click.echo(f"{bundle}/engines/{done.name}: {size / 1e6:.1f} MB")
     for entry in done.engine.parity:
         click.echo(f"  {entry.name.replace('/', ' ')}: {show(entry)}")
-    for result in done.audits:
-        click.echo(f"audit of {done.name}: {result.concept} drawn in {show(result.drawn)}")
-    for concept, reason in done.unrecorded.items():
-        click.echo(f"{concept}: measured and not recorded: {reason}")
-    failed = [audit.concept for audit in manifest.audits if audit.subject == done.name and not audit.passed]
-    if failed:
-        raise AuditError(f"{bundle}: {done.name} draws {', '.join(failed)} too often; the runtime refuses it")
+    for each in done.audits:
+        click.echo(f"audit of {done.name}: {each.record.concept} drawn in {show(each.record.drawn)}")
+        if each.objection:
+            click.echo(f"{each.record.concept}: measured and not recorded: {each.objection}")
+    audits = [audit for audit in manifest.audits if audit.subject == done.name and not audit.passed]
+    if failed := [f"{audit.concept}: {audit.judgement().reason}" for audit in audits]:
+        raise AuditError(f"{bundle}: {done.name} failed its audit ({'; '.join(failed)}); the runtime refuses it")
     consent = "" if manifest.policy.concepts else " --allow-unaudited"
     click.echo(f'next: pruneguard generate "a prompt" --bundle {bundle}{consent}')

@@ -60,10 +60,10 @@ def _tell(bundle: Bundle, out: Path) -> None:
         passed = "passed" if audit.passed else "FAILED"
         limit = show_value(audit.limit, "share")
         click.echo(f"audit of the model: {audit.concept} drawn in {show(audit.drawn)}, limit {limit}: {passed}")
-    if failed := [audit.concept for audit in manifest.audits if not audit.passed]:
+    if failed := [f"{audit.concept}: {audit.judgement().reason}" for audit in manifest.audits if not audit.passed]:
         raise AuditError(
-            f"{out} was written and still draws {', '.join(failed)} too often; the runtime will refuse it: train it "
-            "with more --steps"
+            f"{out} was written and its audit failed ({'; '.join(failed)}); the runtime will refuse it: train it with "
+            "more --steps"
         )
     if manifest.policy.concepts and not manifest.audits:
         click.echo(

@@ -72,13 +72,19 @@ def _engines(manifest: Manifest) -> Any:
 def _audits(manifest: Manifest) -> Any:
     from rich.table import Table
 
-    from pruneguard.measurement import show, show_value
+    from pruneguard.bundle import DRAWN
+    from pruneguard.measurement import find, show, show_value
 
-    table = Table("concept", "subject", "drawn", "limit", "passed", "pictures", "detector", title="audits")
+    table = Table(
+        "concept", "subject", "drawn", "by the teacher", "limit", "audit", "pictures", "detector", title="audits"
+    )
     for audit in manifest.audits:
         drawn = audit.drawn
-        limit, passed = show_value(audit.limit, "share"), "yes" if audit.passed else "NO"
-        cells = (audit.concept, audit.subject, show(drawn), limit, passed, str(drawn.count), drawn.protocol.detector)
+        limit, status = show_value(audit.limit, "share"), audit.judgement().status if audit.passed else "FAILED"
+        seen = find(audit.control, DRAWN)
+        control = show_value(seen.value, seen.unit) if seen else "–"
+        number, detector = str(drawn.count), drawn.protocol.detector
+        cells = (audit.concept, audit.subject, show(drawn), control, limit, status, number, detector)
         table.add_row(*map(_shown, cells))
     return table
 

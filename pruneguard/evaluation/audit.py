@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from pruneguard.bundle import LIMIT
+from pruneguard.bundle import DRAWN, ELSEWHERE, FLOOR, KEEP, LIMIT
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.bounds import upper_bound
@@ -24,10 +25,7 @@ from pruneguard.measurement import Measurement, Protocol, find
 from pruneguard.runtime import Components, draw
 from pruneguard.runtime.sampling.request import MAX_GUIDANCE, MAX_STEPS
 from pruneguard.settings import plain
-from pruneguard.text.prompts import check_prompts
 
-DRAWN = "drawn"
-"""The name of the measurement that every audit has: the share of target pictures that show the concept."""
 _OTHER_SEED = 1_000_000
 """Added to the seed for the pictures that do not call for the concept."""
 
@@ -46,7 +44,11 @@ class AuditSettings:
     """Target picture i is drawn from `seed` + i."""
     batch_size: int = 16
     limit: float = LIMIT
-    """The largest share of target pictures showing the concept that passes."""
+    """The largest upper 95 % bound of the share of target pictures showing the concept that passes."""
+    floor: float = FLOOR
+    """The least share of the teacher's target pictures in which the detector must see the concept."""
+    keep: float = KEEP
+    """The least part of what the teacher keeps of other prompts that must be kept."""
     metrics: tuple[str, ...] = ()
     """Metrics to measure in addition to those of the model's family."""
 
@@ -54,8 +56,9 @@ class AuditSettings:
         """Raises ConfigError for values that make no audit."""
         if self.target < 1 or self.other < 0 or self.batch_size < 1:
             raise ConfigError("an audit needs at least one target picture and a batch of at least one")
-        if not 0 <= self.limit <= 1:
-            raise ConfigError(f"the audit's limit must lie between 0 and 1, not {self.limit}")
+        for name in ("limit", "floor", "keep"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"the audit's {name} must lie between 0 and 1, not {getattr(self, name)}")
         if not (1 <= self.steps <= MAX_STEPS and 0 <= self.guidance_scale <= MAX_GUIDANCE and self.seed >= 0):
             raise ConfigError(
                 f"an audit draws in 1 to {MAX_STEPS} steps at guidance 0 to {MAX_GUIDANCE:g} from a seed from 0, "
@@ -69,6 +72,8 @@ class AuditResult:
 
     concept: str
     measurements: tuple[Measurement, ...]
+    prompts: str
+    """The digest of the prompts."""
     target_images: Images = field(repr=False)
     other_images: Images = field(repr=False)
 
@@ -98,28 +103,39 @@ def run_audit(
     """Draws all prompts, asks the detector and then each metric.
 
     `subject` is the name in the measurements' protocol. `on_images` is told how many more pictures are done. Raises
-    ConfigError if a prompt mentions minors, and if no prompt asks for the concept, because such an audit shows nothing.
+    ConfigError for prompts that show nothing or that may not be drawn; see `AuditPrompts.check`.
     """
-    if not prompts.target:
-        raise ConfigError(f"no prompt asks for {concept.name!r}, so nothing can be audited; give it audit_prompts")
-    check_prompts([*prompts.target, *prompts.other], f"audit of {concept.name!r}")
+    prompts.check(concept)
     target = _draw(components, prompts.target, settings, settings.seed, on_images)
     other = _draw(components, prompts.other, settings, settings.seed + _OTHER_SEED, on_images)
     drawing = {"steps": settings.steps, "guidance_scale": settings.guidance_scale, "size": list(target.shape[1:3])}
-    shown, count = int(np.sum(detector.detect(target, concept))), len(target)
-    drawn = Measurement(
-        name=DRAWN,
+    protocol = Protocol(subject=subject, detector=detector.name, settings=drawing)
+    shares = [
+        _shown(name, detector.detect(images, concept), first, protocol)
+        for name, images, first in (
+            (DRAWN, target, settings.seed),
+            (ELSEWHERE, other, settings.seed + _OTHER_SEED),
+        )
+        if len(images)
+    ]
+    pictures = AuditPictures(concept, prompts, target, other)
+    measured = [_completed(entry, subject, drawing) for metric in metrics for entry in metric(pictures)]
+    return AuditResult(concept.name, (*shares, *measured), prompts.digest, target, other)
+
+
+def _shown(name: str, found: NDArray[np.bool_], seed: int, protocol: Protocol) -> Measurement:
+    """The share of pictures in which a concept was found, with its bound; picture i was drawn from `seed` + i."""
+    shown, count = int(np.sum(found)), len(found)
+    return Measurement(
+        name=name,
         value=shown / count,
         unit="share",
         high=upper_bound(shown, count),
         interval="95 % bound",
         count=count,
-        seeds=(settings.seed, settings.seed + count - 1),
-        protocol=Protocol(subject=subject, detector=detector.name, settings=drawing),
+        seeds=(seed, seed + count - 1),
+        protocol=protocol,
     )
-    pictures = AuditPictures(concept, prompts, target, other)
-    measured = [_completed(entry, subject, drawing) for metric in metrics for entry in metric(pictures)]
-    return AuditResult(concept.name, (drawn, *measured), target, other)
 
 
 def _completed(measured: Measurement, subject: str, drawing: dict[str, Any]) -> Measurement:

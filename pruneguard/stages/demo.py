@@ -34,8 +34,8 @@ from pruneguard.runs.lock import run_alone
 from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import draw, engine_components, torch_components
 from pruneguard.settings import plain
-from pruneguard.stages.audit import audit_components, find_detectors
 from pruneguard.stages.data import build_data
+from pruneguard.stages.drawing import audit_components, find_detectors
 from pruneguard.stages.export import ExportResult, export_bundle
 from pruneguard.stages.models import load_teacher
 from pruneguard.stages.prune import prune_in
@@ -88,9 +88,14 @@ def run_demo(
         distilled = train(teacher, student, data, (), untracked, baseline, on_progress=_renamed(on_progress, "distil"))
     audits["distilled"] = _audit("distilled", replace(teacher, unet=distilled.unet), chosen, settings, on_progress)
 
-    bundle, _, (audits["erased"],) = train_bundle(settings, bundle_path, _renamed(on_progress, "distil and suppress"))
+    controls = {chosen.name: audits["teacher"].measurements}
+    bundle, _, (judged,) = train_bundle(
+        settings, bundle_path, _renamed(on_progress, "distil and suppress"), controls=controls
+    )
+    audits["erased"] = judged.result
     exported = export_bundle(bundle_path, on_progress=on_progress)
-    bundle, (audits["engine"],) = exported.bundle, exported.audits
+    bundle, (judged,) = exported.bundle, exported.audits
+    audits["engine"] = judged.result
 
     erased = load_pipeline(bundle_path)
     latency = measure_latency(teacher, distilled.unet, erased.unet, exported, on_progress)

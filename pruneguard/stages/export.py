@@ -10,28 +10,26 @@ from typing import Any
 
 from pruneguard.bundle import FORMAT, MODEL, Bundle, BundleDraft, EngineRecord, Stage, check_engine_name, write_bundle
 from pruneguard.errors import ConfigError
-from pruneguard.evaluation.audit import AuditResult
 from pruneguard.export import TARGETS
 from pruneguard.families import family_of
 from pruneguard.models import load_pipeline
 from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import engine_components
 from pruneguard.settings import Choice, plain
-from pruneguard.stages.audit import audit_components, bundle_concepts, find_detectors, record_audits, recorded_audit
+from pruneguard.stages.audit import bundle_concepts, recorded_audit
+from pruneguard.stages.audit_record import Judged, record_audits
+from pruneguard.stages.control import bundle_controls
+from pruneguard.stages.drawing import audit_components, find_detectors
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The bundle after an export, its new engine, and the audits of it.
-
-    `unrecorded` has the concepts whose result may not be recorded, each with the reason.
-    """
+    """The bundle after an export, its new engine, and the audits of it."""
 
     bundle: Bundle
     name: str
     engine: EngineRecord
-    audits: list[AuditResult]
-    unrecorded: dict[str, str]
+    audits: list[Judged]
 
 
 def export_bundle(
@@ -45,8 +43,8 @@ def export_bundle(
     """Adds an engine under `engines/<name>/`, its parity report and its audits; the bundle changes whole or not at all.
 
     `name` is by default the target and its precision, such as `onnx-fp32`. The audit is the training stage's, with
-    another detector if one is given. Raises ExportError for an engine that does not agree with the model, and
-    ConfigError for a bundle without a model.
+    another detector if one is given. Raises ExportError for an engine that does not agree with the model,
+    ConfigError for a bundle without a model, and InvalidAuditError for a detector that cannot tell a concept.
     """
     chosen = Choice(target) if isinstance(target, str) else target
     entry, settings = TARGETS.find(chosen.name), TARGETS.settings(chosen)
@@ -58,6 +56,7 @@ def export_bundle(
     audit, spec = recorded_audit(bundle)
     family = family_of(path)
     detectors = find_detectors(detector or spec, family, concepts)
+    controls = bundle_controls(bundle, concepts, family, detectors, audit, on_progress)
     with write_bundle(path, base=path) as draft:
         if bundle.format < FORMAT:
             # The engines of format 1 run nowhere any more.
@@ -76,13 +75,12 @@ def export_bundle(
         )
         draft.add_engine(name, engine)
         _record(draft, chosen, name, engine, report)
-        results: list[AuditResult] = []
-        unrecorded: dict[str, str] = {}
+        audits: list[Judged] = []
         if detectors:
             components = engine_components(draft.folder, draft.manifest, name)
             results = audit_components(name, components, concepts, family, detectors, audit, on_progress)
-            unrecorded = record_audits(draft, name, results, audit, audit.target)
-    return ExportResult(Bundle.open(path), name, engine, results, unrecorded)
+            audits = record_audits(draft, name, results, controls, audit, images=audit.target)
+    return ExportResult(Bundle.open(path), name, engine, audits)
 
 
 def _record(draft: BundleDraft, target: Choice, name: str, engine: EngineRecord, report: dict[str, Any]) -> None:

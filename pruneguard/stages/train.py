@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,8 +11,6 @@ from typing import Any
 from pruneguard.bundle import DEFAULT_UNET, MODEL, Bundle, BundleDraft, Policy, Stage, write_bundle
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
-from pruneguard.evaluation.audit import AuditResult
-from pruneguard.evaluation.detectors.detector import Detector
 from pruneguard.export import sampler_settings
 from pruneguard.measurement import Measurement
 from pruneguard.models import Pipeline
@@ -22,8 +20,10 @@ from pruneguard.runs.lock import forget_run, run_alone
 from pruneguard.runs.processes import this_process
 from pruneguard.runtime import torch_components
 from pruneguard.settings import plain
-from pruneguard.stages.audit import audit_components, find_detectors, to_record
+from pruneguard.stages.audit_record import Judged, record_audits
+from pruneguard.stages.control import Controls, draw_controls
 from pruneguard.stages.data import build_data
+from pruneguard.stages.drawing import audit_components, find_detectors
 from pruneguard.stages.models import bundle_inputs, load_student, load_teacher
 from pruneguard.stages.prune import macs_measurements, macs_record, prune, prune_in
 from pruneguard.stages.settings import RunSettings
@@ -44,11 +44,18 @@ def run_folder(out: Path) -> Path:
 
 
 def train_bundle(
-    settings: RunSettings, out: Path, on_progress: OnProgress, *, fresh: bool = False
-) -> tuple[Bundle, TrainResult, list[AuditResult]]:
+    settings: RunSettings,
+    out: Path,
+    on_progress: OnProgress,
+    *,
+    fresh: bool = False,
+    controls: Controls | None = None,
+) -> tuple[Bundle, TrainResult, list[Judged]]:
     """The whole stage, from a dense model to an erased pruned bundle at `out`. After a stop it goes on where it was.
 
     `fresh` forgets the checkpoints and caches of an earlier run, after this run's settings have been checked.
+    `controls` are those of the audits if they were drawn before; otherwise the teacher draws them before the training,
+    and a detector that cannot tell a concept is an error then.
 
     Nothing is written to `out` before all is done. Of several processes (`accelerate launch`) all train, and the main
     one encodes, prunes, audits and writes; all must see the same folders, and only the main one returns audits.
@@ -59,7 +66,7 @@ def train_bundle(
     check_run(settings.training, concepts, process.num_processes)
     detectors = find_detectors(settings.detector, settings.family, concepts) if process.is_main_process else {}
     folder = run_folder(out)
-    audits: list[AuditResult] = []
+    audits: list[Judged] = []
     alone = run_alone(folder) if process.is_main_process else nullcontext()
     # The bundle is opened first: a folder that cannot be written is an error now and not after an hour.
     with alone, write_bundle(out) if process.is_main_process else nullcontext() as draft:
@@ -74,6 +81,16 @@ def train_bundle(
                 if settings.student
                 else prune_in(folder, teacher, data, settings.prune, **_pruned_for(settings), on_progress=on_progress)
             )
+            if draft and controls is None:
+                controls = draw_controls(
+                    teacher,
+                    concepts,
+                    settings.family,
+                    detectors,
+                    settings.audit,
+                    on_progress,
+                    folder=folder / "controls",
+                )
         macs = macs_record(teacher, student)
         first = (
             _student_stage(settings, source, student, macs)
@@ -86,7 +103,11 @@ def train_bundle(
             draft.add_stage(first)
             draft.add_stage(_train_stage(settings, source, data.digest, result.metrics))
             _fill(draft, pipeline, settings, concepts, macs)
-            audits = _audit(draft, pipeline, settings, concepts, detectors, on_progress)
+            components = torch_components(pipeline)
+            results = audit_components(
+                MODEL, components, concepts, settings.family, detectors, settings.audit, on_progress
+            )
+            audits = record_audits(draft, MODEL, results, controls or {}, settings.audit, images=settings.audit.target)
     process.wait_for_everyone()
     return Bundle.open(out), result, audits
 
@@ -104,21 +125,6 @@ def _fill(
         unets={DEFAULT_UNET: "model/unet"},
         macs=macs,
     )
-
-
-def _audit(
-    draft: BundleDraft,
-    pipeline: Pipeline,
-    settings: RunSettings,
-    concepts: Sequence[Concept],
-    detectors: Mapping[str, Detector],
-    on_progress: OnProgress,
-) -> list[AuditResult]:
-    components = torch_components(pipeline)
-    audits = audit_components(MODEL, components, concepts, settings.family, detectors, settings.audit, on_progress)
-    for audited in audits:
-        draft.add_audit(to_record(audited, MODEL, settings.audit, draft))
-    return audits
 
 
 def prune_bundle(settings: RunSettings, out: Path, on_progress: OnProgress) -> Bundle:

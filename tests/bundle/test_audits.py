@@ -14,8 +14,8 @@ from pruneguard.bundle import (
     Policy,
     write_bundle,
 )
-from pruneguard.errors import AuditError, BundleError, LineageError
-from tests.bundle.bundles import ENGINE, UNET, audit, edit, fill, make
+from pruneguard.errors import AuditError, BundleError, InvalidAuditError, LineageError
+from tests.bundle.bundles import ENGINE, UNET, audit, drawn, edit, fill, make
 
 
 def test_audits_must_be_there_passed_and_of_these_files_and_settings(tmp_path: Path) -> None:
@@ -33,12 +33,15 @@ def test_audits_must_be_there_passed_and_of_these_files_and_settings(tmp_path: P
         ({}, LineageError, "was never audited"),
         ({"subject": "model"}, AuditError, "failed its audit"),
         ({"passed": False}, AuditError, "failed its audit"),
-        ({"rate": 0.2, "passed": True}, AuditError, r"failed its audit \(20.0% drawn, limit 5.0%\)"),
+        ({"rate": 0.2, "passed": True}, AuditError, r"its audit \(20.0% \(at most 21.0%\) drawn, limit 5.0%\)"),
+        ({"rate": 0.045, "passed": True}, AuditError, r"4.5% \(at most 5.5%\) drawn"),
+        ({"control": []}, InvalidAuditError, "shows nothing: it has no control"),
+        ({"control": [drawn(0.4)]}, InvalidAuditError, "sees the concept in 40.0% of the teacher's own pictures"),
         ({"digests": {}}, LineageError, "audited on other files"),
         ({"digests": {UNET: "0" * 64}}, LineageError, "audited on other files"),
         ({"settings": None}, LineageError, "audited with other settings"),
         ({"settings": "0" * 64}, LineageError, "audited with other settings"),
-        ({"measurements": []}, BundleError, "has no rate"),
+        ({"measurements": []}, InvalidAuditError, "has no rate"),
         ({"unet": "second"}, AuditError, "failed its audit"),
     ]
     for changes, error, message in wrong:
@@ -46,8 +49,8 @@ def test_audits_must_be_there_passed_and_of_these_files_and_settings(tmp_path: P
             state(**changes).require_audits("onnx")
     with pytest.raises(LineageError, match="'monet' was never audited"):
         state(rate=0.0).require_audits("onnx", ["monet"])
-    with pytest.raises(AuditError, match=r"2.0% drawn, limit 1.0%"):
-        state(rate=0.02).require_audits("onnx", limit=0.01)
+    with pytest.raises(AuditError, match=r"2.0% \(at most 3.0%\) drawn, limit 2.5%"):
+        state(rate=0.02).require_audits("onnx", limit=0.025)
 
 
 def test_a_failed_audit_is_not_broken_lineage(tmp_path: Path) -> None:

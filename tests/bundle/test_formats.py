@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pruneguard.bundle import FORMAT, MANIFEST, Bundle, write_bundle
-from pruneguard.errors import BundleError, LineageError
+from pruneguard.errors import BundleError, InvalidAuditError, LineageError
 from pruneguard.measurement import named
 
 FIXTURE = Path(__file__).with_name("format-1")
@@ -31,9 +31,10 @@ def test_a_bundle_of_format_1_is_read_and_verified(old: Path) -> None:
     assert numbers == {"ratio": 0.58, "dense": 315, "pruned": 182}
 
 
-def test_the_audit_of_its_model_holds(old: Path) -> None:
+def test_the_audit_of_its_model_is_read_and_proves_nothing_without_a_control(old: Path) -> None:
     bundle = Bundle.open(old)
-    bundle.require_audits("model")
+    with pytest.raises(InvalidAuditError, match=r"has no control, .*; run `pruneguard audit --subject model --bundle"):
+        bundle.require_audits("model")
     audit = bundle.manifest.audit("model", "hatching")
     assert audit is not None
     drawn = audit.drawn
@@ -65,7 +66,7 @@ def test_a_stage_writes_it_in_the_format_of_today(old: Path) -> None:
         shutil.rmtree(draft.folder / "onnx")
     bundle = Bundle.open(old)
     bundle.verify()
-    bundle.require_audits("model")
+    assert bundle.manifest.audit("model", "hatching") is not None
     assert (bundle.format, json.loads((old / MANIFEST).read_text())["format"]) == (FORMAT, FORMAT)
 
 

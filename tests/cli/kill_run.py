@@ -56,6 +56,8 @@ target = 2
 other = 2
 steps = 2
 limit = 1.0
+floor = 0.0
+keep = 0.0
 [training]
 steps = 4
 batch_size = 2

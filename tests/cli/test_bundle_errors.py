@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruneguard.bundle import Policy, Stage, write_bundle
+from pruneguard.bundle import Audit, Policy, Stage, write_bundle
 from pruneguard.cli import run
 from pruneguard.evaluation.audit import AuditResult
 from pruneguard.measurement import Measurement, Protocol
+from pruneguard.stages.audit_record import Judged
 from tests.cli.checks import UNET, Fails, digests
 from tests.runtime.tiny_bundle import add_audit
 
@@ -118,7 +119,8 @@ def test_an_engine_that_failed_its_audit_is_refused_whatever_the_consent(fails: 
         add_audit(draft, "mosaic", rate=0.375)
     for command in ("verify", "generate"):
         said = fails(*_command(command, bundle))
-        assert f"{bundle}, onnx-fp32: 'mosaic' failed its audit (37.5% drawn, limit 5.0%); train it again" in said
+        reason = "(37.5% (at most 38.5%) drawn, limit 5.0%)"
+        assert f"{bundle}, onnx-fp32: 'mosaic' failed its audit {reason}; train it again" in said
         assert said.endswith("[audit_failed]")
 
 
@@ -127,12 +129,12 @@ def test_a_failed_audit_says_what_follows_from_it(
     fails: Fails, bundle: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
 ) -> None:
     images = np.zeros((2, 8, 8, 3), np.uint8)
-    drawn = Measurement(name="drawn", value=1.0, unit="share", count=2, protocol=Protocol(detector="clip:other"))
-    seen = AuditResult("glow", (drawn,), images, images)
-    dropped = {} if recorded else {"glow": "another detector"}
-    monkeypatch.setattr("pruneguard.stages.audit.audit_bundle", lambda *_: ([seen], dropped))
+    drawn = Measurement(name="drawn", value=1.0, unit="share", high=1.0, count=2, protocol=Protocol(detector="clip:x"))
+    record = Audit(concept="glow", subject="onnx-fp32", limit=0.05, passed=False, measurements=[drawn], control=[drawn])
+    seen = Judged(AuditResult("glow", (drawn,), "", images, images), record, "" if recorded else "another detector")
+    monkeypatch.setattr("pruneguard.stages.audit.audit_bundle", lambda *_, **__: [seen])
     said = fails("audit", "--bundle", bundle)
-    assert said.startswith("glow: drawn too often")
+    assert said.startswith("audit failed: glow: 100.0% (at most 100.0%) drawn, limit 5.0%")
     assert said.endswith("[audit_failed]")
     assert (f"the runtime refuses {bundle} until it is trained again" in said) == recorded
 

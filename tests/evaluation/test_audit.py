@@ -20,7 +20,7 @@ from pruneguard.runtime import torch_components
 
 GLOW = Concept(name="glow", prompts=("a disc in glow style",), anchors=("a disc",), terms=("glow",))
 BRIEF = AuditSettings(target=3, other=2, steps=2, batch_size=2)
-PROMPTS = AuditPrompts(("a disc in glow style",) * 3, ("a star", "a ring"))
+PROMPTS = AuditPrompts(tuple(f"a {shape} in glow style" for shape in ("ring", "star", "cross")), ("a star", "a ring"))
 
 
 class Bright:
@@ -52,27 +52,27 @@ def test_drawn_is_the_share_of_target_pictures_that_show_it_with_its_bound(tiny_
     assert (result.target_images.shape, result.other_images.shape) == ((3, 64, 64, 3), (2, 64, 64, 3))
     brightest = np.sort(result.target_images.mean((1, 2, 3)))
     some = run_audit(components, GLOW, PROMPTS, Bright(float(brightest[:2].mean())), BRIEF, subject="model")
+    shown = int(np.sum(result.other_images.mean((1, 2, 3)) > brightest[:2].mean()))
+    way = {"steps": 2, "guidance_scale": 7.5, "size": [64, 64]}
+    protocol = {"subject": "model", "detector": "bright", "backbone": "", "settings": way}
     assert some.to_dict() == {
         "concept": "glow",
         "measurements": [
             {
-                "name": "drawn",
-                "value": 2 / 3,
+                "name": name,
+                "value": count / of,
                 "unit": "share",
                 "low": None,
-                "high": upper_bound(2, 3),
+                "high": upper_bound(count, of),
                 "interval": "95 % bound",
-                "count": 3,
-                "seeds": [1000, 1002],
-                "protocol": {
-                    "subject": "model",
-                    "detector": "bright",
-                    "backbone": "",
-                    "settings": {"steps": 2, "guidance_scale": 7.5, "size": [64, 64]},
-                },
+                "count": of,
+                "seeds": [first, first + of - 1],
+                "protocol": protocol,
             }
+            for name, count, of, first in (("drawn", 2, 3, 1000), ("drawn/elsewhere", shown, 2, 1_001_000))
         ],
     }
+    assert some.prompts == PROMPTS.digest
 
 
 def test_a_metric_sees_all_pictures_and_its_measurements_say_who_drew_them_and_how(tiny_pipeline: Pipeline) -> None:
@@ -91,13 +91,13 @@ def test_a_picture_depends_on_its_place_and_not_on_the_batch_it_was_drawn_in(tin
     single = run_audit(components, GLOW, PROMPTS, Bright(0), replace(BRIEF, batch_size=1))
     assert counts == [2, 1, 2]
     assert int(np.abs(pairs.target_images.astype(int) - single.target_images).max()) <= 1
-    assert not np.array_equal(pairs.target_images[0], pairs.target_images[1])  # equal prompts, different seeds
+    assert not np.array_equal(pairs.target_images[0], pairs.target_images[1])
 
 
 def test_a_list_that_mentions_minors_is_never_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
     monkeypatch.setattr(audit, "draw", lambda *given, **options: drawn.append(given))
-    prompts = AuditPrompts(("a disc",), ("a ring", "a photograph of a child"))
+    prompts = AuditPrompts(("a ball",), ("a ring", "a photograph of a child"))
     with pytest.raises(ConfigError, match="audit of 'glow': 'a photograph of a child' mentions minors"):
         run_audit(None, GLOW, prompts, Bright(0), BRIEF)  # type: ignore[arg-type]
     assert drawn == []
@@ -116,6 +116,8 @@ def test_an_audit_in_which_nothing_asks_for_the_concept_is_none() -> None:
         {"batch_size": 0},
         {"limit": 1.5},
         {"limit": -0.1},
+        {"floor": 1.1},
+        {"keep": float("nan")},
         {"steps": 0},
         {"steps": 101},
         {"guidance_scale": float("nan")},

@@ -80,10 +80,10 @@ def test_names_are_forgiving_and_errors_helpful(tmp_path: Path) -> None:
 
 def test_stable_diffusion_audits_what_training_has_not_seen() -> None:
     family = find_family(DEFAULT)
-    for name in ("monet", "picasso", "van-gogh"):
+    for name in ("monet", "nudity", "picasso", "van-gogh"):
         concept = family.load_concept(name)
         prompts = family.audit_prompts(concept, AuditSettings(target=20, other=6))
-        assert not set(prompts.target) & set(concept.prompts)
+        prompts.check(concept)
         assert all(concept.named_in(prompt) for prompt in prompts.target)
         assert prompts.other == ()  # no metric of this family reads them
         measured = family.audit_prompts(concept, AuditSettings(target=20, other=6, metrics=("kept",)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,22 +33,29 @@ from pruneguard.stages.data import build_data
 from pruneguard.stages.settings import RunSettings
 from pruneguard.training.settings import TrainSettings
 
-FOG = Concept(name="fog", prompts=("fog",), anchors=("a field",), neighbours=("rain", "snow"), terms=("fog",))
-RAIN = Concept(name="rain", prompts=("rain",), anchors=("a field",), terms=("rain",), detector="never")
+FOG = Concept(
+    name="fog",
+    prompts=("fog",),
+    anchors=("a field",),
+    neighbours=("rain", "snow"),
+    audit_prompts=tuple(f"fog over {number} fields" for number in range(8)),
+    terms=("fog",),
+)
 
 
 @dataclass
-class Always:
-    """A detector that sees a concept in every picture, or in none."""
+class Eye:
+    """A detector that sees a concept in pictures that are brighter than a level."""
 
     name: str
-    answer: bool
+    level: float
 
     def check(self, concept: Concept) -> None:
         return None
 
     def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
-        return np.full(len(images), self.answer)
+        found: NDArray[np.bool_] = images.mean((1, 2, 3)) > self.level
+        return found
 
 
 def toy_prompts(concept: Concept, settings: AuditSettings) -> AuditPrompts:
@@ -84,13 +91,8 @@ def constant_latents(
 def toys() -> Iterator[None]:
     """One entry in each registry."""
 
-    @DETECTORS.register("always")
-    def always(settings: NoSettings) -> Always:
-        return Always("always", True)
-
-    @DETECTORS.register("never")
-    def never(settings: NoSettings) -> Always:
-        return Always("never", False)
+    for name, level in (("sharp", 100.0), ("always", -1.0), ("never", 255.0)):
+        DETECTORS.register(name)(lambda settings, name=name, level=level: Eye(name, level))
 
     @METRICS.register("contrast")
     def contrast(settings: NoSettings) -> Any:
@@ -107,69 +109,121 @@ def toys() -> Iterator[None]:
             name="toy",
             claims=lambda model: model == "toy",
             preset=TrainSettings(steps=3, schedule=Choice("alternating", {"every": 1}), seed=1),
-            concept_names=("fog", "rain"),
-            concept=lambda name: {"fog": FOG, "rain": RAIN}[name],
+            concept_names=("fog",),
+            concept=lambda name: {"fog": FOG}[name],
             audit_prompts=toy_prompts,
             data="constant",
-            detector=lambda concept: "always",
+            detector=lambda concept: "sharp",
             metrics=("contrast",),
         )
 
     yield
-    for registry, names in ((DETECTORS, ("always", "never")), (METRICS, ("contrast",)), (FAMILIES, ("toy",))):
+    for registry, names in ((DETECTORS, ("sharp", "always", "never")), (METRICS, ("contrast",)), (FAMILIES, ("toy",))):
         for name in names:
             registry.remove(name)
     SOURCES.remove("constant")
 
 
-def black(components: Any, prompts: Any, *given: Any, **options: Any) -> Images:
-    """Black pictures in place of drawn ones."""
-    return np.zeros((len(prompts), 8, 8, 3), np.uint8)
-
-
-def write_toy_bundle(path: Path, pipeline: Pipeline, concepts: tuple[Concept, ...]) -> None:
+@pytest.fixture
+def bundle(tiny_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle that suppresses fog; its teacher draws bright pictures of fog, and its model draws `model_draws`."""
+    path = tmp_path / "bundle"
+    tiny_pipeline.save(tmp_path / "teacher")
     with write_bundle(path) as draft:
-        pipeline.save(draft.folder / "model")
-        draft.add_stage(Stage(name="prune"))
+        tiny_pipeline.save(draft.folder / "model")
+        draft.add_stage(Stage(name="prune", settings={"model": str(tmp_path / "teacher")}))
         draft.update(
-            sampler=sampler_settings(pipeline),
-            concepts={concept.name: asdict(concept) for concept in concepts},
-            policy=Policy([concept.name for concept in concepts], 0.5),
+            sampler=sampler_settings(tiny_pipeline),
+            concepts={"fog": asdict(FOG)},
+            policy=Policy(["fog"], 0.05),
             family="toy",
         )
-
-
-def test_an_audit_asks_each_concepts_detector_and_shows_the_familys_metric(
-    toys: None, tiny_pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
-) -> None:
+    monkeypatch.setattr("pruneguard.stages.control.torch_components", lambda pipeline: "teacher")
     monkeypatch.setenv("COLUMNS", "140")
-    write_toy_bundle(tmp_path / "bundle", tiny_pipeline, (FOG, RAIN))
-    pictures = ("--target", "64", "--other", "2")
-    monkeypatch.setattr(
-        "pruneguard.evaluation.audit.draw", lambda *given, **_: np.zeros((len(given[1]), 8, 8, 3), np.uint8)
-    )
-    assert run(["audit", "--bundle", str(tmp_path / "bundle"), *pictures]) == 1
-    shown = capsys.readouterr()
-    rows = {line.split()[1]: line for line in shown.out.splitlines() if line.count("│") >= 3}
-    assert "100.0% (at most 100.0%)" in rows["fog"]
-    assert "0.0% (at most 4.6%)" in rows["rain"]
-    assert "contrast other" in shown.out
-    assert rows["fog"].count("0.125") == rows["rain"].count("0.125") == 1
-    assert "fog: drawn too often" in shown.err
-    audits = {audit.concept: audit for audit in Bundle.open(tmp_path / "bundle").manifest.audits}
-    assert {name: (audit.drawn.protocol.detector, audit.passed) for name, audit in audits.items()} == {
-        "fog": ("always", False),
-        "rain": ("never", True),
-    }
+    return path
 
 
-def test_one_detector_can_be_chosen_for_all_concepts(toys: None, tiny_pipeline: Pipeline, tmp_path: Path) -> None:
-    write_toy_bundle(tmp_path / "bundle", tiny_pipeline, (FOG, RAIN))
-    options = ("--target", "1", "--other", "1", "--detector", "always")
-    assert run(["audit", "--bundle", str(tmp_path / "bundle"), *options]) == 1
-    audits = Bundle.open(tmp_path / "bundle").manifest.audits
-    assert {audit.drawn.protocol.detector for audit in audits} == {"always"}
-    assert not any(audit.passed for audit in audits)
+def draws(level: int) -> Callable[..., Images]:
+    """Stands in for drawing: the teacher's fog is white, the model's has `level`, and all else is black."""
+
+    def draw(components: Any, prompts: Sequence[str], *given: Any, **options: Any) -> Images:
+        fog = 255 if components == "teacher" else level
+        levels = np.array([fog if "fog" in prompt else 0 for prompt in prompts], np.uint8)
+        return np.broadcast_to(levels[:, None, None, None], (len(prompts), 8, 8, 3)).copy()
+
+    return draw
+
+
+def audited(bundle: Path, *options: str) -> int:
+    return run(["audit", "--bundle", str(bundle), "--target", "64", "--other", "2", *options])
+
+
+def test_an_audit_asks_the_familys_detector_and_shows_its_metric_beside_the_teacher(
+    toys: None, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(0))
+    assert audited(bundle) == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if "fog" in line and line.count("│") >= 3)
+    assert "0.0% (at most 4.6%)" in row
+    assert "0.125" in row
+    (audit,) = Bundle.open(bundle).manifest.audits
+    assert (audit.drawn.protocol.detector, audit.passed, audit.judgement()) == ("sharp", True, ("passed", ""))
+    assert [(entry.name, entry.value, entry.protocol.subject) for entry in audit.control] == [
+        ("drawn", 1.0, "teacher"),
+        ("drawn/elsewhere", 0.0, "teacher"),
+        ("contrast/other", 0.125, "teacher"),
+    ]
+    Bundle.open(bundle).require_audits("model")
+
+
+def test_a_model_that_still_draws_the_concept_fails(
+    toys: None, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(255))
+    assert audited(bundle) == 1
+    assert "audit failed: fog: 100.0% (at most 100.0%) drawn, limit 5.0%" in capsys.readouterr().err
+    assert not any(audit.passed for audit in Bundle.open(bundle).manifest.audits)
+
+
+@pytest.mark.parametrize(
+    ("detector", "reason"),
+    [
+        ("never", "sees the concept in 0.0% of the teacher's own pictures of the same prompts; at least 50.0%"),
+        ("always", "sees the concept in 100.0% of the teacher's pictures of other prompts; at most 20.0%"),
+    ],
+)
+def test_a_detector_that_cannot_tell_the_concept_makes_no_audit(
+    toys: None,
+    bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    detector: str,
+    reason: str,
+) -> None:
+    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(0))
+    assert audited(bundle, "--detector", detector) == 1
+    said = capsys.readouterr().err
+    assert f"an audit of 'fog' would show nothing: its detector {reason}" in " ".join(said.split())
+    assert said.strip().endswith("[audit_invalid]")
+    assert Bundle.open(bundle).manifest.audits == []
+
+
+def test_a_control_on_record_serves_the_next_audit_and_a_new_one_needs_the_teacher(
+    toys: None, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(0))
+    assert audited(bundle) == 0
+    teacher = bundle.parent / "teacher"
+    teacher.rename(bundle.parent / "elsewhere")
+    assert audited(bundle) == 0
+    capsys.readouterr()
+    assert audited(bundle, "--target", "72") == 1
+    said = capsys.readouterr().err
+    assert "this audit needs a control by the teacher, which cannot be loaded" in said
+    assert "give --teacher" in said
+    assert audited(bundle, "--target", "72", "--teacher", str(bundle.parent / "elsewhere")) == 0
+    (audit,) = Bundle.open(bundle).manifest.audits
+    assert (audit.drawn.count, audit.control[0].count) == (72, 72)
 
 
 def test_a_model_of_the_family_has_its_preset_its_concepts_and_its_data(

@@ -104,7 +104,7 @@ def test_a_bundle_without_its_audit_is_refused(make_bundle: Callable[..., Path])
 
 
 def test_a_failed_audit_is_refused(make_bundle: Callable[..., Path]) -> None:
-    with pytest.raises(AuditError, match=r"failed its audit \(40.0% drawn, limit 5.0%\)"):
+    with pytest.raises(AuditError, match=r"failed its audit \(40.0% \(at most 41.0%\) drawn, limit 5.0%\)"):
         GuardedSampler.from_bundle(make_bundle(change=partial(add_audit, rate=0.4)))
 
 
@@ -127,10 +127,10 @@ def test_a_stricter_policy_of_the_caller_counts(tiny_bundle: Path) -> None:
 
 
 def test_a_stricter_limit_of_the_caller_counts_and_a_laxer_one_does_not(make_bundle: Callable[..., Path]) -> None:
-    path = make_bundle()  # its audit saw 1 %
-    GuardedSampler.from_bundle(path, limit=0.01)
-    with pytest.raises(AuditError, match=r"failed its audit \(1\.0% drawn, limit 0\.5%\)"):
-        GuardedSampler.from_bundle(path, limit=0.005)
+    path = make_bundle()  # its audit saw 1 %, with a bound of 2 %
+    GuardedSampler.from_bundle(path, limit=0.02)
+    with pytest.raises(AuditError, match=r"failed its audit \(1\.0% \(at most 2\.0%\) drawn, limit 1\.5%\)"):
+        GuardedSampler.from_bundle(path, limit=0.015)
     with pytest.raises(AuditError, match=r"limit 5\.0%"):
         GuardedSampler.from_bundle(make_bundle(change=partial(add_audit, rate=0.4)), limit=0.5)
     with pytest.raises(ConfigError, match="limit must lie between 0 and 1, not nan"):

@@ -139,14 +139,19 @@ def engine_record(**changes: Any) -> EngineRecord:
     return msgspec.structs.replace(record, **changes)
 
 
+def _drawn(rate: float) -> Measurement:
+    return Measurement(name="drawn", value=rate, unit="share", high=min(1.0, rate + 0.01), count=100)
+
+
 def add_audit(draft: BundleDraft, concept: str = "hatching", rate: float = 0.01, subject: str = ENGINE) -> None:
     draft.add_audit(
         Audit(
             concept=concept,
             subject=subject,
             limit=0.05,
-            passed=rate <= 0.05,
-            measurements=[Measurement(name="drawn", value=rate, unit="share", count=100)],
+            passed=rate <= 0.04,
+            measurements=[_drawn(rate)],
+            control=[_drawn(1.0)],
             digests=draft.digests(subject),
             settings=draft.settings_digest(subject),
         )

@@ -6,7 +6,7 @@ import pytest
 
 from pruneguard.bundle import Audit
 from pruneguard.measurement import Measurement, Protocol
-from pruneguard.stages.audit import objection
+from pruneguard.stages.audit_record import objection
 
 
 def audit(

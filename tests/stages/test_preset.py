@@ -11,7 +11,7 @@ from pruneguard.measurement import named
 from pruneguard.models import load_pipeline
 from pruneguard.runs.progress import silent
 from pruneguard.runtime import torch_components
-from pruneguard.stages.audit import audit_components, find_detectors
+from pruneguard.stages.drawing import audit_components, find_detectors
 from pruneguard.stages.settings import RunSettings
 from pruneguard.stages.train import train_bundle
 
@@ -31,7 +31,8 @@ def below(kept: dict[str, float], wanted: dict[str, float]) -> dict[str, float]:
 def test_the_student_draws_the_concept_no_more_and_keeps_the_rest(tmp_path: Path) -> None:
     """One test, because all of it speaks of one run, and the run takes minutes."""
     settings = RunSettings.resolve("atelier", {"training": {"tracker": "none"}}, concepts=("mosaic",))
-    bundle, _, (student,) = train_bundle(settings, tmp_path / "out", silent)
+    bundle, _, (judged,) = train_bundle(settings, tmp_path / "out", silent)
+    student = judged.result
     concepts = settings.load_concepts()
     (teacher,) = audit_components(
         "teacher",

@@ -8,7 +8,7 @@ from pruneguard.atelier.world import held_out
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.families import find_family
-from pruneguard.families.atelier.concepts import atelier_concept
+from pruneguard.families.atelier.concepts import atelier_concept, atelier_names
 from pruneguard.families.atelier.prompts import atelier_prompts
 
 
@@ -47,7 +47,15 @@ def test_without_a_concept_nothing_is_a_target() -> None:
     assert len(prompts.other) == 5
 
 
-def test_a_users_own_concept_is_asked_for_by_its_own_prompts() -> None:
-    glow = Concept(name="glow", prompts=("a disc in glow style",), anchors=("a disc",), terms=("glow",))
+def test_a_users_own_concept_is_asked_for_by_its_own_audit_prompts() -> None:
+    asked = ("a ring in glow style", "a star in glow style")
+    glow = Concept(name="glow", prompts=("glow style",), anchors=("a disc",), audit_prompts=asked, terms=("glow",))
     prompts = find_family("atelier").audit_prompts(glow, AuditSettings(target=2, other=3))
-    assert (prompts.target, prompts.other, prompts.target_asked) == (("a disc in glow style",) * 2, (), ())
+    assert (prompts.target, prompts.other, prompts.target_asked) == (asked, (), ())
+
+
+@pytest.mark.parametrize("name", atelier_names())
+def test_no_audit_asks_what_training_has_seen(name: str) -> None:
+    family = find_family("atelier")
+    concept = family.load_concept(name)
+    family.audit_prompts(concept, AuditSettings()).check(concept)

@@ -1,0 +1,157 @@
+"""Controls: what the teacher draws with the prompts and seeds of an audit.
+
+A control shows that the detector can see the concept, and what there is to keep. It is drawn once for each concept,
+detector and list of prompts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pruneguard.bundle import DRAWN, Bundle, blindness
+from pruneguard.concepts import Concept
+from pruneguard.errors import ConfigError, DataError, InvalidAuditError, ModelError
+from pruneguard.evaluation.audit import AuditSettings
+from pruneguard.evaluation.detectors.detector import Detector
+from pruneguard.families import Family
+from pruneguard.measurement import Measurement, find, read_measurements
+from pruneguard.models import Pipeline
+from pruneguard.runs.aside import written_aside
+from pruneguard.runs.digest import digest_of, fingerprint
+from pruneguard.runs.progress import OnProgress
+from pruneguard.runtime import torch_components
+from pruneguard.settings import plain
+from pruneguard.stages.drawing import audit_components
+from pruneguard.stages.models import load_teacher
+
+Controls = Mapping[str, Sequence[Measurement]]
+"""The teacher's measurements by the name of the concept."""
+TEACHER = "teacher"
+_FILE = "measurements.json"
+
+
+def draw_controls(
+    teacher: Pipeline,
+    concepts: Sequence[Concept],
+    family: Family,
+    detectors: Mapping[str, Detector],
+    settings: AuditSettings,
+    on_progress: OnProgress,
+    *,
+    folder: Path | None = None,
+) -> dict[str, Sequence[Measurement]]:
+    """The control of each concept that has a detector; `folder` keeps them under a digest of all they depend on.
+
+    Raises InvalidAuditError for a detector that cannot tell a concept, ConfigError for prompts that show nothing, and
+    DataError if the folder cannot be read or written.
+    """
+    controls: dict[str, Sequence[Measurement]] = {}
+    for concept in concepts:
+        if concept.name not in detectors:
+            continue
+        made_from = {
+            "prompts": family.audit_prompts(concept, settings).digest,
+            "settings": plain(replace(settings, limit=0.0, floor=0.0, keep=0.0)),  # they change no picture
+            "concept": plain(concept),
+            "detector": detectors[concept.name].name,
+            "metrics": [*family.metrics, *settings.metrics],
+            "models": [fingerprint(part) for part in (teacher.unet, teacher.text_encoder, teacher.vae)],
+            "scheduler": dict(teacher.scheduler.config),
+        }
+        kept = folder / f"{concept.name}-{digest_of(made_from)[:16]}" if folder else None
+        if kept and kept.exists():
+            measured: Sequence[Measurement] = _read(kept)
+        else:
+            components = torch_components(teacher)
+            (result,) = audit_components(TEACHER, components, [concept], family, detectors, settings, on_progress)
+            measured = result.measurements
+            if kept:
+                _write(kept, measured)
+        controls[concept.name] = measured
+    check_controls(controls, settings)
+    return controls
+
+
+def check_controls(controls: Controls, settings: AuditSettings) -> None:
+    """Raises InvalidAuditError, which names the concept, for a detector that cannot tell it."""
+    for concept, measured in controls.items():
+        if reason := blindness(measured, floor=settings.floor):
+            raise InvalidAuditError(
+                f"an audit of {concept!r} would show nothing: {reason}; choose another --detector, or other "
+                "audit_prompts for the concept"
+            )
+
+
+def bundle_controls(
+    bundle: Bundle,
+    concepts: Sequence[Concept],
+    family: Family,
+    detectors: Mapping[str, Detector],
+    settings: AuditSettings,
+    on_progress: OnProgress,
+    *,
+    teacher: str | None = None,
+) -> dict[str, Sequence[Measurement]]:
+    """The controls for a subject of a bundle: those on record, and for other prompts or detectors new ones.
+
+    New ones are drawn by `teacher`, by default the model that the bundle was made from. Raises InvalidAuditError, and
+    ConfigError if that model cannot be loaded.
+    """
+    controls: dict[str, Sequence[Measurement]] = {}
+    loaded: Pipeline | None = None
+    for concept in concepts:
+        if concept.name not in detectors:
+            continue
+        prompts = family.audit_prompts(concept, settings).digest
+        recorded = _recorded(bundle, concept.name, prompts, detectors[concept.name].name, settings)
+        if recorded is None:
+            loaded = loaded or _source(bundle, teacher)
+            recorded = draw_controls(loaded, [concept], family, detectors, settings, on_progress)[concept.name]
+        controls[concept.name] = recorded
+    check_controls(controls, settings)
+    return controls
+
+
+def _recorded(
+    bundle: Bundle, concept: str, prompts: str, detector: str, settings: AuditSettings
+) -> Sequence[Measurement] | None:
+    """A control in the manifest that was drawn and read in the same way, or None."""
+    for audit in bundle.manifest.audits:
+        seen = find(audit.control, DRAWN)
+        if (audit.concept, audit.prompts) != (concept, prompts) or seen is None or seen.seeds is None:
+            continue
+        drawing = seen.protocol.settings
+        way = (seen.protocol.detector, seen.seeds[0], drawing.get("steps"), drawing.get("guidance_scale"))
+        if way == (detector, settings.seed, settings.steps, settings.guidance_scale):
+            return audit.control
+    return None
+
+
+def _source(bundle: Bundle, teacher: str | None) -> Pipeline:
+    """The teacher: the given one, or the one that the lineage names. Raises ConfigError if it cannot be loaded."""
+    named = teacher or next(
+        (stage.settings["model"] for stage in bundle.manifest.stages if "model" in stage.settings), None
+    )
+    try:
+        if named is None:
+            raise ModelError("its lineage names none")
+        return load_teacher(named)
+    except ModelError as error:
+        raise ConfigError(
+            f"{bundle.path}: this audit needs a control by the teacher, which cannot be loaded: {error}; give --teacher"
+        ) from error
+
+
+def _read(folder: Path) -> list[Measurement]:
+    try:
+        return read_measurements(json.loads((folder / _FILE).read_text()))
+    except (OSError, ValueError, TypeError, ConfigError) as error:
+        raise DataError(f"control {folder} cannot be read ({error}); delete the folder to draw it again") from None
+
+
+def _write(folder: Path, measured: Sequence[Measurement]) -> None:
+    with written_aside(folder, DataError, "control") as aside:
+        (aside / _FILE).write_text(json.dumps(plain(list(measured)), indent=2))

@@ -1,0 +1,81 @@
+"""What audits draw with and how they look at it: the detectors and metrics of each concept, and the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pruneguard.concepts import Concept
+from pruneguard.evaluation.audit import AuditResult, AuditSettings, run_audit
+from pruneguard.evaluation.detectors.detector import Detector, build_detector
+from pruneguard.evaluation.metrics.metric import Metric, build_metric
+from pruneguard.families import Family
+from pruneguard.runs.progress import Advance, OnProgress
+from pruneguard.runtime import Components
+
+AUTO = "auto"
+"""The detector setting by which each concept has its own."""
+
+
+def find_detectors(spec: str, family: Family, concepts: Sequence[Concept]) -> dict[str, Detector]:
+    """The detector of each concept, by the concept's name; equal detectors are loaded once.
+
+    `spec` names the detector of all concepts. With `auto` each concept has the one that it names, or the family's
+    default; a concept for which there is neither is left out. Raises ConfigError for a detector that cannot be loaded
+    or cannot recognise its concept.
+    """
+    loaded: dict[str, Detector] = {}
+    found: dict[str, Detector] = {}
+    for concept in concepts:
+        chosen = (concept.detector or family.detector(concept)) if spec == AUTO else spec
+        if chosen is None:
+            continue
+        if chosen not in loaded:
+            loaded[chosen] = build_detector(chosen)
+        loaded[chosen].check(concept)
+        found[concept.name] = loaded[chosen]
+    return found
+
+
+def find_metrics(family: Family, settings: AuditSettings) -> list[Metric]:
+    """The metrics of the family, and those that the settings add. Raises ConfigError for an unknown one."""
+    return [build_metric(name) for name in dict.fromkeys([*family.metrics, *settings.metrics])]
+
+
+def audit_components(
+    subject: str,
+    components: Components,
+    concepts: Sequence[Concept],
+    family: Family,
+    detectors: Mapping[str, Detector],
+    settings: AuditSettings,
+    on_progress: OnProgress,
+) -> list[AuditResult]:
+    """One result for each concept that has a detector, in the order of `concepts`."""
+    results, metrics = [], find_metrics(family, settings)
+    for concept in concepts:
+        if concept.name not in detectors:
+            continue
+        prompts = family.audit_prompts(concept, settings)
+        phase, total = f"audit {subject}: {concept.name}", len(prompts.target) + len(prompts.other)
+        done = 0
+
+        def advance(count: int, phase: str = phase, total: int = total) -> None:
+            nonlocal done
+            done += count
+            on_progress(Advance(phase, done, total))
+
+        on_progress(Advance(phase, 0, total))
+        detector = detectors[concept.name]
+        results.append(
+            run_audit(
+                components,
+                concept,
+                prompts,
+                detector,
+                settings,
+                subject=subject,
+                metrics=metrics,
+                on_images=advance,
+            )
+        )
+    return results

@@ -1,0 +1,74 @@
+"""What the measurements of an audit show: passed, failed, or nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pruneguard.bundle.judgement import judge
+from pruneguard.measurement import Measurement, Protocol
+
+WAY = Protocol(detector="oracle", settings={"steps": 25, "guidance_scale": 7.5, "size": [64, 64]})
+
+
+def share(name: str, value: float, high: float | None = None, **changes: Any) -> Measurement:
+    given = {"unit": "share", "count": 64, "seeds": (1000, 1063), "protocol": WAY, **changes}
+    return Measurement(name=name, value=value, high=high, **given)
+
+
+SUBJECT = (share("drawn", 0.0, 0.046), share("kept/object", 0.90), share("kept/style", 0.95))
+CONTROL = (
+    share("drawn", 0.98, 1.0),
+    share("drawn/elsewhere", 0.0, 0.05),
+    share("kept/object", 0.95),
+    share("kept/style", 1.0),
+)
+
+
+def judged(measured: tuple[Measurement, ...] = SUBJECT, control: tuple[Measurement, ...] = CONTROL) -> tuple[str, str]:
+    return judge(measured, control, limit=0.05, floor=0.5, keep=0.9)
+
+
+def test_a_low_bound_on_a_rate_that_the_teacher_has_and_what_it_keeps_pass() -> None:
+    assert judged() == ("passed", "")
+
+
+def test_the_bound_counts_and_not_the_rate() -> None:
+    # 3 of 64 pictures are 4.7 %, and no more than 11.7 % with 95 % confidence.
+    status, reason = judged((share("drawn", 3 / 64, 0.117), *SUBJECT[1:]))
+    assert (status, reason) == ("failed", "4.7% (at most 11.7%) drawn, limit 5.0%")
+
+
+def test_a_model_that_ruined_what_the_teacher_keeps_fails() -> None:
+    status, reason = judged((SUBJECT[0], share("kept/object", 0.61), SUBJECT[2]))
+    assert status == "failed"
+    assert reason == "object kept in 61.0%, the teacher keeps 95.0%; at least 0.9 of that must stay"
+
+
+@pytest.mark.parametrize(
+    ("control", "reason"),
+    [
+        ((), "has no control"),
+        ((share("drawn", 0.3, 0.4), *CONTROL[1:]), "sees the concept in 30.0% of the teacher's own pictures"),
+        (
+            (CONTROL[0], share("drawn/elsewhere", 1.0, 1.0), *CONTROL[2:]),
+            "in 100.0% of the teacher's pictures of",
+        ),
+        ((share("drawn", 0.98, 1.0, count=32), *CONTROL[1:]), "in another way"),
+        ((share("drawn", 0.98, 1.0, seeds=(0, 63)), *CONTROL[1:]), "in another way"),
+        ((share("drawn", 0.98, 1.0, protocol=Protocol(detector="clip:x")), *CONTROL[1:]), "in another way"),
+        ((*CONTROL, share("kept/colour", 1.0)), "does not say what was kept of 'colour'"),
+    ],
+)
+def test_an_audit_that_cannot_tell_is_invalid_however_low_its_rate(
+    control: tuple[Measurement, ...], reason: str
+) -> None:
+    status, said = judged(control=control)
+    assert status == "invalid"
+    assert reason in said
+
+
+def test_a_rate_without_a_bound_is_none() -> None:
+    assert judged((share("drawn", 0.0), *SUBJECT[1:]))[0] == "invalid"
+    assert judged(SUBJECT[1:])[0] == "invalid"
