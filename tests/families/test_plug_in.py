@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,10 @@ class Eye:
         return found
 
 
+def build_eye(name: str, level: float, settings: NoSettings) -> Eye:
+    return Eye(name, level)
+
+
 def toy_prompts(concept: Concept, settings: AuditSettings) -> AuditPrompts:
     return concept_prompts(concept, target=settings.target, other=settings.other)
 
@@ -92,7 +97,7 @@ def toys() -> Iterator[None]:
     """One entry in each registry."""
 
     for name, level in (("sharp", 100.0), ("always", -1.0), ("never", 255.0)):
-        DETECTORS.register(name)(lambda settings, name=name, level=level: Eye(name, level))
+        DETECTORS.register(name)(partial(build_eye, name, level))
 
     @METRICS.register("contrast")
     def contrast(settings: NoSettings) -> Any:
