@@ -55,16 +55,22 @@ EVERY = 2  # more upper steps than the preset has, because ESD needs them
 @click.option("--variant", "chosen", type=click.Choice(list(VARIANTS)), multiple=True, help="All when left out.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/erasers.json"))
 def main(concepts: str, steps: int | None, chosen: tuple[str, ...], out: Path) -> None:
-    """Measure every variant on every concept and write the results."""
+    """Measure every variant on every concept and write the results.
+
+    Concepts that the same commit measured before stay in the file, so each can have a run of its own.
+    """
     machine, rows = describe(), dict[str, dict[str, Any]]()
     for name in concepts.split(","):
         with TemporaryDirectory() as folder, RichProgress() as progress:
             rows[name] = measure(
                 name, chosen or tuple(VARIANTS), {"steps": steps} if steps else {}, Path(folder), progress
             )
-    command = "python -m benchmarks.erasers " + " ".join(sys.argv[1:])
+    command = ("python -m benchmarks.erasers " + " ".join(sys.argv[1:])).strip()
+    earlier = json.loads(out.read_text()) if out.exists() else {}
+    if earlier.get("commit") == machine["commit"]:
+        rows, command = {**earlier["concepts"], **rows}, f"{earlier['command']} && {command}"
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"concepts": rows, "command": command.strip(), **machine}, indent=2) + "\n")
+    out.write_text(json.dumps({"concepts": rows, "command": command, **machine}, indent=2) + "\n")
     for name, variants in rows.items():
         for variant, row in variants.items():
             measured = "  ".join(f"{m.name} {show(m)}" for m in read_measurements(row["measurements"]))
