@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,22 +55,17 @@ EVERY = 2  # more upper steps than the preset has, because ESD needs them
 @click.option("--variant", "chosen", type=click.Choice(list(VARIANTS)), multiple=True, help="All when left out.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/erasers.json"))
 def main(concepts: str, steps: int | None, chosen: tuple[str, ...], out: Path) -> None:
-    """Measure every variant on every concept and write the results.
-
-    Concepts that the same commit measured before stay in the file, so each can have a run of its own.
-    """
+    """Measure every variant on every concept and write the results, a row as soon as it is there."""
     machine, rows = describe(), dict[str, dict[str, Any]]()
-    for name in concepts.split(","):
-        with TemporaryDirectory() as folder, RichProgress() as progress:
-            rows[name] = measure(
-                name, chosen or tuple(VARIANTS), {"steps": steps} if steps else {}, Path(folder), progress
-            )
     command = ("python -m benchmarks.erasers " + " ".join(sys.argv[1:])).strip()
-    earlier = json.loads(out.read_text()) if out.exists() else {}
-    if earlier.get("commit") == machine["commit"]:
-        rows, command = {**earlier["concepts"], **rows}, f"{earlier['command']} && {command}"
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"concepts": rows, "command": command, **machine}, indent=2) + "\n")
+    for name in concepts.split(","):
+        rows[name] = {}
+        with TemporaryDirectory() as folder, RichProgress() as progress:
+            training = {"steps": steps} if steps else {}
+            for variant, row in measure(name, chosen or tuple(VARIANTS), training, Path(folder), progress):
+                rows[name][variant] = row
+                out.write_text(json.dumps({"concepts": rows, "command": command, **machine}, indent=2) + "\n")
     for name, variants in rows.items():
         for variant, row in variants.items():
             measured = "  ".join(f"{m.name} {show(m)}" for m in read_measurements(row["measurements"]))
@@ -79,8 +74,8 @@ def main(concepts: str, steps: int | None, chosen: tuple[str, ...], out: Path) -
 
 def measure(
     concept: str, chosen: Sequence[str], training: dict[str, Any], folder: Path, progress: RichProgress
-) -> dict[str, Any]:
-    """One audit result a variant, and the teacher's; all students begin as copies of one pruned UNet."""
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The audit of the teacher, then of each variant; all students begin as copies of one pruned UNet."""
     settings = RunSettings.resolve("atelier", {"audit": {"batch_size": 32, "other": 160}}, concepts=(concept,))
     concepts = settings.load_concepts()
     family = settings.family
@@ -94,15 +89,14 @@ def measure(
         audits = audit_components(name, components, concepts, family, detectors, settings.audit, progress)
         return audits[0].to_dict()
 
-    results = {"teacher": audit("teacher", teacher.unet)}
+    yield "teacher", audit("teacher", teacher.unet)
     for number, name in enumerate(chosen):
         changes = VARIANTS[name]
         tables = {"training": {"tracker": "none", "schedule": {"every": EVERY}, **training, **(changes or {})}}
         run = RunSettings.resolve("atelier", tables).training
         suppressed = () if changes is None else concepts
         done = train(teacher, copy.deepcopy(pruned), data, suppressed, run, folder / str(number), on_progress=progress)
-        results[name] = {**audit(name, done.unet), "seconds": round(done.metrics["seconds"], 1)}
-    return results
+        yield name, {**audit(name, done.unet), "seconds": round(done.metrics["seconds"], 1)}
 
 
 if __name__ == "__main__":
