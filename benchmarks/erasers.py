@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from pruneguard.stages.audit import audit_components, find_detectors
 from pruneguard.stages.data import build_data
 from pruneguard.stages.prune import prune
 from pruneguard.stages.settings import RunSettings
+from pruneguard.staging import file_aside
 from pruneguard.training import RichProgress, train
 
 VARIANTS: dict[str, dict[str, Any] | None] = {
@@ -47,6 +47,7 @@ UCE edits keys and values only, whatever set the preset names. The other schedul
 ones take as many upper steps as EVERY gives in the preset's 150 steps.
 """
 EVERY = 2  # more upper steps than the preset has, because ESD needs them
+COMMAND = "python -m benchmarks.erasers"
 
 
 @click.command()
@@ -55,21 +56,33 @@ EVERY = 2  # more upper steps than the preset has, because ESD needs them
 @click.option("--variant", "chosen", type=click.Choice(list(VARIANTS)), multiple=True, help="All when left out.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/erasers.json"))
 def main(concepts: str, steps: int | None, chosen: tuple[str, ...], out: Path) -> None:
-    """Measure every variant on every concept and write the results, a row as soon as it is there."""
-    machine, rows = describe(), dict[str, dict[str, Any]]()
-    command = ("python -m benchmarks.erasers " + " ".join(sys.argv[1:])).strip()
+    """Measure every variant on every concept, and write each row as soon as it is there.
+
+    Rows that the same commit measured with the same steps before are kept, so a run that was stopped goes on.
+    """
+    machine, training = {**describe(), "steps": steps}, {"steps": steps} if steps else {}
     out.parent.mkdir(parents=True, exist_ok=True)
     for name in concepts.split(","):
-        rows[name] = {}
+        there = read_rows(out, machine).get(name, {})
+        missing = [variant for variant in chosen or VARIANTS if variant not in there]
         with TemporaryDirectory() as folder, RichProgress() as progress:
-            training = {"steps": steps} if steps else {}
-            for variant, row in measure(name, chosen or tuple(VARIANTS), training, Path(folder), progress):
-                rows[name][variant] = row
-                out.write_text(json.dumps({"concepts": rows, "command": command, **machine}, indent=2) + "\n")
-    for name, variants in rows.items():
+            for variant, row in measure(name, missing, training, Path(folder), progress):
+                rows = read_rows(out, machine)
+                rows.setdefault(name, {})[variant] = row
+                with file_aside(out) as aside:
+                    aside.write_text(json.dumps({"concepts": rows, "command": COMMAND, **machine}, indent=2) + "\n")
+    for name, variants in read_rows(out, machine).items():
         for variant, row in variants.items():
             measured = "  ".join(f"{m.name} {show(m)}" for m in read_measurements(row["measurements"]))
             click.echo(f"{name:10} {variant:42} {measured}")
+
+
+def read_rows(path: Path, machine: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows in the file if they are of the same commit and number of steps; none otherwise."""
+    before = json.loads(path.read_text()) if path.exists() else {}
+    same = all(before.get(name) == machine[name] for name in ("commit", "steps"))
+    rows: dict[str, dict[str, Any]] = before["concepts"] if same else {}
+    return rows
 
 
 def measure(
