@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pruneguard.bundle import Bundle, EngineRecord, write_bundle
+from pruneguard.bundle import Bundle, EngineRecord, PrivateCopy, write_bundle
 from pruneguard.errors import BundleError, ConfigError, ExportError
 from pruneguard.export import TARGETS, Exported, TargetSettings, sampler_settings
 from pruneguard.measurement import Measurement
@@ -64,8 +64,8 @@ class Grey:
     def usable(self, options: Any) -> None:
         return None
 
-    def open(self, path: Path, component: str, options: Any) -> Any:
-        return GreyEngine(component, json.loads((path / "grey.json").read_text())["level"])
+    def open(self, files: PrivateCopy, component: str, options: Any) -> Any:
+        return GreyEngine(component, files.read_json("grey.json")["level"])
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ class GreyEngine:
     component: str
     level: float
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: dict[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Any]:
         if self.component == "text_encoder":
-            return {"last_hidden_state": np.zeros((*inputs["input_ids"].shape, 4), np.float32)}
+            return {"last_hidden_state": np.repeat(inputs["input_ids"][..., None], 4, axis=2)}
         if self.component == "unet":
             return {"out_sample": np.zeros_like(inputs["sample"])}
         rows, _, height, width = inputs["latent_sample"].shape
