@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pruneguard.bundle.files import JSON_LIMIT, parse_json, read_file, scan
+from pruneguard.bundle.files import JSON_LIMIT, listed, parse_json, read_file, scan
 from pruneguard.bundle.manifest import FileRecord
 from pruneguard.errors import BundleError
 
@@ -106,10 +106,13 @@ def copy_files(source: Path, sizes: Mapping[str, int]) -> Iterator[PrivateCopy]:
 
 @contextlib.contextmanager
 def copy_folder(source: Path) -> Iterator[PrivateCopy]:
-    """A private copy of all plain files below a folder that has no manifest; links are left out. Raises BundleError."""
+    """A private copy of all files below a folder without a manifest. Raises BundleError, also for links and pipes."""
     with contextlib.ExitStack() as stack:
         try:
-            sizes = {name: (source / name).lstat().st_size for name in sorted(scan(source)[0])}
+            found, odd = scan(source)
+            if odd:
+                raise BundleError(f"{source}: links or special files: {listed(sorted(odd))}; copy what they lead to")
+            sizes = {name: (source / name).lstat().st_size for name in sorted(found)}
             files = stack.enter_context(copy_files(source, sizes))
         except OSError as error:
             where, reason = error.filename or source, error.strerror or error

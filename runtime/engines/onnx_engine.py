@@ -71,7 +71,10 @@ class OnnxEngine:
             return cls(files, threads=threads, providers=providers)
 
     def run(self, inputs: dict[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-        """Raises EngineError for an output that the model lacks, and if the session refuses the inputs or fails."""
+        """Raises EngineError for an output that the model lacks, and if the session refuses the inputs or fails.
+
+        ONNX Runtime computes the whole graph each time, and fetches the named outputs only.
+        """
         if inputs.keys() != self._inputs.keys():
             raise EngineError(f"{self.path} takes {', '.join(sorted(self._inputs))}, not {', '.join(sorted(inputs))}")
         wanted = self._outputs if outputs is None else list(outputs)

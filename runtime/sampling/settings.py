@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from .request import check_guidance, check_steps
 from .solver import SOLVERS, Solver
 from .tokens import LEAST_TOKENS
 
+LARGEST_FACTOR = 1e6
 RANGES = {
     "latent_channels": (1, 1024),
     "latent_size": (1, 4096),
@@ -48,7 +48,7 @@ class SamplerSettings:
             if type(value) is not int or not least <= value <= most:
                 raise ConfigError(f"sampler {name} must be a whole number from {least} to {most}, not {value!r}")
         factor = self.scaling_factor
-        if type(factor) not in (int, float) or not math.isfinite(factor) or factor <= 0:
+        if type(factor) not in (int, float) or not 0 < factor <= LARGEST_FACTOR:
             raise ConfigError(f"sampler scaling_factor must be a finite positive number, not {factor!r}")
         check_steps(self.steps, name="sampler steps", error=ConfigError)
         check_guidance(self.guidance_scale, name="sampler guidance_scale", error=ConfigError)

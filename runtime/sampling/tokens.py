@@ -98,7 +98,8 @@ class ClipTokenizer:
         except BundleError:
             raise
         except Exception as error:  # the library raises bare Exception for whatever it cannot read
-            raise BundleError(f"{files.source} holds no readable tokenizer ({error}); export it again") from error
+            said = " ".join(str(error).split())[:300]
+            raise BundleError(f"{files.source} holds no readable tokenizer ({said}); export it again") from error
         backend.no_padding()
         backend.no_truncation()
         pad_id = backend.token_to_id(special["pad_token"])
@@ -151,10 +152,11 @@ def _build_clip(files: PrivateCopy, special: dict[str, str]) -> tokenizers.Token
     from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
     start, end, unknown = special["bos_token"], special["eos_token"], special["unk_token"]
-    lines = files.read("merges.txt", LARGEST_FILE).decode().replace("\r\n", "\n").removesuffix("\n").split("\n")
+    text = files.read("merges.txt", LARGEST_FILE).decode().replace("\r\n", "\n").removesuffix("\n")
+    lines = [line for line in text.split("\n") if text and not line.startswith("#version")]
     model = models.BPE(
         vocab=files.read_json("vocab.json"),
-        merges=[tuple(line.split(" ")) for line in lines if not line.startswith("#version")],  # type: ignore[misc]
+        merges=[tuple(line.split(" ")) for line in lines],  # type: ignore[misc]
         continuing_subword_prefix="",
         end_of_word_suffix="</w>",
         fuse_unk=False,

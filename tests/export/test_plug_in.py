@@ -17,7 +17,7 @@ from pruneguard.export import TARGETS, Exported, TargetSettings, sampler_setting
 from pruneguard.measurement import Measurement
 from pruneguard.models import Pipeline
 from pruneguard.runs.progress import silent
-from pruneguard.runtime import BACKENDS, GuardedSampler
+from pruneguard.runtime import BACKENDS, EngineError, GuardedSampler
 from pruneguard.settings import Choice
 from pruneguard.stages.export import export_bundle
 
@@ -126,6 +126,18 @@ def test_two_engines_lie_side_by_side_and_each_can_be_made_anew(grey: None, bund
         for name in opened.manifest.engines
     }
     assert levels == {"bright": 191, "dark": 25}
+
+
+def test_an_engine_to_which_all_prompts_are_one_is_refused(
+    grey: None, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Bundle.open(bundle).digest
+    monkeypatch.setattr(
+        GreyEngine, "run", lambda engine, given, outputs: {outputs[0]: np.ones((*given["input_ids"].shape, 4))}
+    )
+    with pytest.raises(EngineError, match="all prompts give the same text states"):
+        export_bundle(bundle, target="grey", on_progress=silent)
+    assert Bundle.open(bundle).digest == before
 
 
 def test_a_target_that_fails_leaves_the_bundle_as_it_was(grey: None, bundle: Path) -> None:

@@ -191,7 +191,7 @@ def test_external_data_behind_a_link_is_refused(split_unet: Path, tmp_path: Path
         data.rename(tmp_path / "data")
         if how == "symlink":
             data.symlink_to(tmp_path / "data")
-    with pytest.raises(BundleError, match="missing, a link or not in the manifest"):
+    with pytest.raises(BundleError, match=r"missing, a link or not in the manifest|links or special files"):
         OnnxEngine.from_folder(split_unet.parent)
 
 
@@ -253,7 +253,11 @@ def test_a_component_in_the_wrong_place_is_refused(tiny_bundle: Path) -> None:
     ("changes", "message"),
     [
         ({"latent_size": 0}, "latent_size"),
+        ({"latent_size": 10**9}, "latent_size must be a whole number from 1 to 4096"),
+        ({"text_tokens": 2}, "text_tokens must be a whole number from 3"),
         ({"scaling_factor": 0.0}, "scaling_factor"),
+        ({"scaling_factor": 10**400}, "scaling_factor"),
+        ({"guidance_scale": 10**400}, "guidance_scale"),
         ({"guidance_scale": float("nan")}, "guidance_scale"),
         ({"prediction_type": "epsilon"}, "prediction_type 'epsilon' is not the scheduler's"),
         ({"scheduler": None}, "scheduler must be"),
