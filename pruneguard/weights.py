@@ -16,7 +16,7 @@ from pruneguard.errors import ModelError
 LFS_POINTER = b"version https://git-lfs"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 TEXTS = (".json", ".txt")
-TEXT_LIMIT = 64 << 20
+TEXT_LIMIT = 16 << 20
 """The most bytes of a configuration, an index or a vocabulary."""
 _WHOLE = "give a whole diffusers folder, or download the model again"
 
@@ -46,7 +46,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def check_files(folder: Path) -> None:
-    """Raises ModelError for a pipe or device in `folder`, on which a library would wait, and for a text over 64 MiB."""
+    """Raises ModelError for a pipe or device in `folder`, on which a library would wait, and for a text over 16 MiB."""
     try:
         for path in sorted(folder.iterdir()):
             status = path.stat()

@@ -320,12 +320,12 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
         "tokenizer_config.json: not a regular file",
     ),
     "huge vocabulary": (
-        lambda f: os.truncate(f / "tokenizer" / "tokenizer.json", (64 << 20) + 1),
-        "tokenizer.json: larger than 64 MiB",
+        lambda f: os.truncate(f / "tokenizer" / "tokenizer.json", (16 << 20) + 1),
+        "tokenizer.json: larger than 16 MiB",
     ),
     "huge config": (
-        lambda f: os.truncate(f / "model_index.json", (64 << 20) + 1),
-        "model_index.json: larger than 64 MiB",
+        lambda f: os.truncate(f / "model_index.json", (16 << 20) + 1),
+        "model_index.json: larger than 16 MiB",
     ),
     "vocabulary of two": (lambda f: edit_tokenizer(f, vocabulary_of_two), "gives all prompts the same tokens"),
     "vocabulary of another model": (

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pruneguard.bundle.copies import PrivateCopy, copy_folder
-from pruneguard.bundle.files import read_json, sha256_file
+from pruneguard.bundle.files import TEXT_LIMIT, read_json, sha256_file
 from pruneguard.bundle.manifest import (
     DEFAULT_UNET,
     FORMAT,
@@ -35,6 +35,7 @@ __all__ = [
     "LIMIT",
     "MANIFEST",
     "MODEL",
+    "TEXT_LIMIT",
     "Audit",
     "Bundle",
     "BundleDraft",

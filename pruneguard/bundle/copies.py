@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pruneguard.bundle.files import JSON_LIMIT, listed, parse_json, read_file, scan
+from pruneguard.bundle.files import TEXT_LIMIT, listed, parse_json, read_file, scan
 from pruneguard.bundle.manifest import FileRecord
 from pruneguard.errors import BundleError
 
@@ -44,17 +44,17 @@ class PrivateCopy:
         """Whether the content is held in memory; otherwise `on_disk` gives it without writing anything."""
         return self._folder is None
 
-    def read(self, name: str, limit: int = IN_MEMORY) -> bytes:
+    def read(self, name: str, limit: int | None = None) -> bytes:
         """The content of one file. Raises BundleError for a file that is not here or has more than `limit` bytes."""
         if name not in self.records:
             raise BundleError(f"{self.source / name} is missing or is a link; export it again")
-        if self.records[name].size > limit:
+        if limit is not None and self.records[name].size > limit:
             raise BundleError(f"{self.source / name} is larger than {limit >> 20} MiB; export it again")
         return self._contents[name] if self._folder is None else (self._folder / name).read_bytes()
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The JSON object in one file. Raises BundleError, also for a file of more than 16 MiB."""
-        return parse_json(self.read(name, JSON_LIMIT), str(self.source / name))
+        return parse_json(self.read(name, TEXT_LIMIT), str(self.source / name))
 
     def part(self, place: str) -> PrivateCopy:
         """The files below the folder `place`."""

@@ -16,8 +16,8 @@ from typing import Any
 from pruneguard.bundle.manifest import MANIFEST, FileRecord
 from pruneguard.errors import BundleError
 
-JSON_LIMIT = 16 << 20
-"""The most bytes of a configuration file."""
+TEXT_LIMIT = 16 << 20
+"""The most bytes of a configuration, a vocabulary or another text."""
 _CHUNK = 1 << 20
 
 Identity = tuple[int, ...]
@@ -60,7 +60,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a configuration file of at most 16 MiB. Raises OSError and BundleError."""
-    return parse_json(read_bounded(path, JSON_LIMIT), str(path))
+    return parse_json(read_bounded(path, TEXT_LIMIT), str(path))
 
 
 def parse_json(data: bytes, where: str) -> dict[str, Any]:

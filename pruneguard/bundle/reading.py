@@ -31,7 +31,9 @@ from pruneguard.measurement import show_value
 class Seal:
     """The identity of each verified file on the file system at the time of hashing.
 
-    A program cannot set the change time, so equal values mean that the file was not written since.
+    A program cannot set the change time, so equal values mean that nobody wrote the file by its name since. A seal sees
+    neither a write through an older mapping nor a folder that was exchanged and put back, so what is served is loaded
+    from a private copy; a seal is for stages that read a bundle by its paths.
     """
 
     folder: Path

@@ -205,6 +205,7 @@ def _open_session(files: PrivateCopy, threads: int | None, providers: list[str])
     try:
         if files.in_memory and not within:
             session = onnxruntime.InferenceSession(files.read(GRAPH), options, providers=providers)
+            session._model_bytes = None  # the wrapper keeps the weights a second time, for the fallback
         else:
             with files.on_disk() as folder:
                 session = onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=providers)
@@ -212,6 +213,7 @@ def _open_session(files: PrivateCopy, threads: int | None, providers: list[str])
         raise
     except Exception as error:  # onnxruntime's errors share no base class
         raise BundleError(f"{path} cannot be loaded ({_one_line(error)}); export it again") from error
+    session.disable_fallback()  # to the CPU, after a provider failed in a call
     if session.get_providers()[:1] != providers[:1]:  # ONNX Runtime falls back to the CPU by itself
         raise ConfigError(f"{path}: {providers[0]} could not start here; check the driver, or use provider 'cpu'")
     return session

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pruneguard.bundle import PrivateCopy, copy_folder
+from pruneguard.bundle import TEXT_LIMIT, PrivateCopy, copy_folder
 from pruneguard.errors import BundleError, ConfigError, RequestError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ _CLIP_PIECES = (
 
 
 LEAST_TOKENS = 3  # start, one of the text, end: with fewer all prompts are one
-LARGEST_FILE = 64 << 20
 PROBES = ("a cat", "the house")
 """Two prompts of everyday words, which a whole tokenizer tells apart, even in LEAST_TOKENS."""
 
@@ -141,7 +140,7 @@ def _load_backend(files: PrivateCopy, special: dict[str, str]) -> tokenizers.Tok
     from tokenizers import Tokenizer
 
     if "tokenizer.json" in files:
-        return Tokenizer.from_buffer(files.read("tokenizer.json", LARGEST_FILE))
+        return Tokenizer.from_buffer(files.read("tokenizer.json", TEXT_LIMIT))
     if missing := [name for name in ("vocab.json", "merges.txt") if name not in files]:
         raise FileNotFoundError(f"it has neither tokenizer.json nor {' and '.join(missing)}")
     return _build_clip(files, special)
@@ -152,7 +151,7 @@ def _build_clip(files: PrivateCopy, special: dict[str, str]) -> tokenizers.Token
     from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
     start, end, unknown = special["bos_token"], special["eos_token"], special["unk_token"]
-    text = files.read("merges.txt", LARGEST_FILE).decode().replace("\r\n", "\n").removesuffix("\n")
+    text = files.read("merges.txt", TEXT_LIMIT).decode().replace("\r\n", "\n").removesuffix("\n")
     lines = [line for line in text.split("\n") if text and not line.startswith("#version")]
     model = models.BPE(
         vocab=files.read_json("vocab.json"),
