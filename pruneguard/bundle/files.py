@@ -19,6 +19,7 @@ from pruneguard.errors import BundleError
 TEXT_LIMIT = 16 << 20
 """The most bytes of a configuration, a vocabulary or another text."""
 _CHUNK = 1 << 20
+_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 
 Identity = tuple[int, ...]
 
@@ -77,7 +78,7 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def open_regular(path: Path) -> Iterator[io.FileIO]:
     """A regular file, open for reading. Raises OSError for a link, and for a pipe or device, without waiting for it."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(path, _FLAGS)
     with io.FileIO(descriptor) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))

@@ -21,8 +21,6 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 _CLIP_PIECES = (
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"  # as CLIP's own
 )
-
-
 LEAST_TOKENS = 3  # start, one of the text, end: with fewer all prompts are one
 PROBES = ("a cat", "the house")
 """Two prompts of everyday words, which a whole tokenizer tells apart, even in LEAST_TOKENS."""
@@ -142,7 +140,7 @@ def _load_backend(files: PrivateCopy, special: dict[str, str]) -> tokenizers.Tok
     if "tokenizer.json" in files:
         return Tokenizer.from_buffer(files.read("tokenizer.json", TEXT_LIMIT))
     if missing := [name for name in ("vocab.json", "merges.txt") if name not in files]:
-        raise FileNotFoundError(f"it has neither tokenizer.json nor {' and '.join(missing)}")
+        raise ValueError(f"it has neither tokenizer.json nor {' and '.join(missing)}")
     return _build_clip(files, special)
 
 
