@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pruneguard.bundle.files import sha256_file
+from pruneguard.bundle.copies import PrivateCopy, copy_folder
+from pruneguard.bundle.files import TEXT_LIMIT, read_json, sha256_file
 from pruneguard.bundle.manifest import (
     DEFAULT_UNET,
     FORMAT,
@@ -34,6 +35,7 @@ __all__ = [
     "LIMIT",
     "MANIFEST",
     "MODEL",
+    "TEXT_LIMIT",
     "Audit",
     "Bundle",
     "BundleDraft",
@@ -41,10 +43,13 @@ __all__ = [
     "FileRecord",
     "Manifest",
     "Policy",
+    "PrivateCopy",
     "Seal",
     "Stage",
     "amend_bundle",
     "check_engine_name",
+    "copy_folder",
+    "read_json",
     "sha256_file",
     "write_bundle",
 ]

@@ -15,7 +15,7 @@ from pruneguard.export import TARGETS
 from pruneguard.families import family_of
 from pruneguard.models import load_pipeline
 from pruneguard.runs.progress import Advance, OnProgress
-from pruneguard.runtime import engine_components
+from pruneguard.runtime import check_prompts_differ, open_engine
 from pruneguard.settings import Choice, plain
 from pruneguard.stages.audit import audit_components, bundle_concepts, find_detectors, record_audits, recorded_audit
 
@@ -78,8 +78,10 @@ def export_bundle(
         _record(draft, chosen, name, engine, report)
         results: list[AuditResult] = []
         unrecorded: dict[str, str] = {}
+        with draft.copied(name) as files:
+            components = open_engine(files, draft.manifest, name)
+        check_prompts_differ(components)
         if detectors:
-            components = engine_components(draft.folder, draft.manifest, name)
             results = audit_components(name, components, concepts, family, detectors, audit, on_progress)
             unrecorded = record_audits(draft, name, results, audit, audit.target)
     return ExportResult(Bundle.open(path), name, engine, results, unrecorded)
