@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +23,7 @@ from pruneguard.stages.data import build_data
 from pruneguard.stages.drawing import audit_components, find_detectors
 from pruneguard.stages.prune import prune
 from pruneguard.stages.settings import RunSettings
+from pruneguard.staging import file_aside
 from pruneguard.training import RichProgress, train
 
 VARIANTS: dict[str, dict[str, Any] | None] = {
@@ -47,6 +47,7 @@ UCE edits keys and values only, whatever set the preset names. The other schedul
 ones take as many upper steps as EVERY gives in the preset's 150 steps.
 """
 EVERY = 2  # more upper steps than the preset has, because ESD needs them
+COMMAND = "python -m benchmarks.erasers"
 
 
 @click.command()
@@ -55,26 +56,39 @@ EVERY = 2  # more upper steps than the preset has, because ESD needs them
 @click.option("--variant", "chosen", type=click.Choice(list(VARIANTS)), multiple=True, help="All when left out.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results/erasers.json"))
 def main(concepts: str, steps: int | None, chosen: tuple[str, ...], out: Path) -> None:
-    """Measure every variant on every concept and write the results."""
-    machine, rows = describe(), dict[str, dict[str, Any]]()
-    for name in concepts.split(","):
-        with TemporaryDirectory() as folder, RichProgress() as progress:
-            rows[name] = measure(
-                name, chosen or tuple(VARIANTS), {"steps": steps} if steps else {}, Path(folder), progress
-            )
-    command = "python -m benchmarks.erasers " + " ".join(sys.argv[1:])
+    """Measure every variant on every concept, and write each row as soon as it is there.
+
+    Rows that the same commit measured with the same steps before are kept, so a run that was stopped goes on.
+    """
+    machine, training = {**describe(), "steps": steps}, {"steps": steps} if steps else {}
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"concepts": rows, "command": command.strip(), **machine}, indent=2) + "\n")
-    for name, variants in rows.items():
+    for name in concepts.split(","):
+        there = read_rows(out, machine).get(name, {})
+        missing = [variant for variant in chosen or VARIANTS if variant not in there]
+        with TemporaryDirectory() as folder, RichProgress() as progress:
+            for variant, row in measure(name, missing, training, Path(folder), progress):
+                rows = read_rows(out, machine)
+                rows.setdefault(name, {})[variant] = row
+                with file_aside(out) as aside:
+                    aside.write_text(json.dumps({"concepts": rows, "command": COMMAND, **machine}, indent=2) + "\n")
+    for name, variants in read_rows(out, machine).items():
         for variant, row in variants.items():
             measured = "  ".join(f"{m.name} {show(m)}" for m in read_measurements(row["measurements"]))
             click.echo(f"{name:10} {variant:42} {measured}")
 
 
+def read_rows(path: Path, machine: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows in the file if they are of the same commit and number of steps; none otherwise."""
+    before = json.loads(path.read_text()) if path.exists() else {}
+    same = all(before.get(name) == machine[name] for name in ("commit", "steps"))
+    rows: dict[str, dict[str, Any]] = before["concepts"] if same else {}
+    return rows
+
+
 def measure(
     concept: str, chosen: Sequence[str], training: dict[str, Any], folder: Path, progress: RichProgress
-) -> dict[str, Any]:
-    """One audit result a variant, and the teacher's; all students begin as copies of one pruned UNet."""
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The audit of the teacher, then of each variant; all students begin as copies of one pruned UNet."""
     settings = RunSettings.resolve("atelier", {"audit": {"batch_size": 32, "other": 160}}, concepts=(concept,))
     concepts = settings.load_concepts()
     family = settings.family
@@ -88,15 +102,14 @@ def measure(
         audits = audit_components(name, components, concepts, family, detectors, settings.audit, progress)
         return audits[0].to_dict()
 
-    results = {"teacher": audit("teacher", teacher.unet)}
+    yield "teacher", audit("teacher", teacher.unet)
     for number, name in enumerate(chosen):
         changes = VARIANTS[name]
         tables = {"training": {"tracker": "none", "schedule": {"every": EVERY}, **training, **(changes or {})}}
         run = RunSettings.resolve("atelier", tables).training
         suppressed = () if changes is None else concepts
         done = train(teacher, copy.deepcopy(pruned), data, suppressed, run, folder / str(number), on_progress=progress)
-        results[name] = {**audit(name, done.unet), "seconds": round(done.metrics["seconds"], 1)}
-    return results
+        yield name, {**audit(name, done.unet), "seconds": round(done.metrics["seconds"], 1)}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -81,7 +81,7 @@ class Subjects:
 def open_engines(source: Path | Bundle, threads: int) -> Components:
     """The first engine of a bundle, or that of an export folder."""
     if isinstance(source, Bundle):
-        return engine_components(source.path, source.manifest, next(iter(source.manifest.engines)), threads=threads)
+        return engine_components(source, next(iter(source.manifest.engines)), threads=threads)
     return onnx_components(source, threads=threads)
 
 
@@ -92,12 +92,12 @@ class Stopwatch:
         self.engine = engine
         self.calls: list[float] = []
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: dict[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """The outputs of the engine."""
         started = time.perf_counter()
-        outputs: dict[str, Any] = self.engine.run(inputs)
+        found: dict[str, Any] = self.engine.run(inputs, outputs)
         self.calls.append((time.perf_counter() - started) * 1e3)
-        return outputs
+        return found
 
     def describe(self) -> dict[str, Any]:
         """The description of the engine."""
@@ -113,7 +113,7 @@ def unet_calls(subjects: Subjects, folder: Path, threads: int) -> tuple[dict[str
     write_graph(pruned, folder / "pruned" / "model.onnx")
     engines = {
         "dense": subjects.dense_engines.unet,
-        "pruned": OnnxEngine(folder / "pruned" / "model.onnx", threads=threads),
+        "pruned": OnnxEngine.from_folder(folder / "pruned", threads=threads),
         "erased": subjects.erased_engines.unet,
     }
     in_torch = {name: unet_call(pipeline.unet, inputs) for name, pipeline in models.items()}

@@ -49,7 +49,7 @@ def attempts(concept: Concept, prompts: Sequence[str]) -> dict[str, dict[str, An
 def measure(bundle: Bundle, concept: Concept, *, pictures: int, seed: int) -> dict[str, Measurement]:
     """The rate of the concept by attempt, with its one-sided 95 % bound; each has the same prompts and seeds."""
     name = next(iter(bundle.manifest.engines))
-    components, oracle = engine_components(bundle.path, bundle.manifest, name), OracleDetector()
+    components, oracle = engine_components(bundle, name), OracleDetector()
     prompts = atelier_prompts(concept, target=pictures, other=0, seed=seed).target
     rows: dict[str, Measurement] = {}
     for name, changes in attempts(concept, prompts).items():

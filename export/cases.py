@@ -31,10 +31,10 @@ class Recorder:
         self.engine = engine
         self.calls: list[Arrays] = []
 
-    def run(self, inputs: Arrays) -> Arrays:
+    def run(self, inputs: Arrays, outputs: Sequence[str] | None = None) -> Arrays:
         """As the engine's own."""
         self.calls.append({name: np.array(value) for name, value in inputs.items()})
-        return self.engine.run(inputs)
+        return self.engine.run(inputs, outputs)
 
     def describe(self) -> dict[str, Any]:
         """As the engine's own."""

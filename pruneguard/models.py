@@ -24,10 +24,11 @@ from pruneguard import atelier
 from pruneguard.errors import ConfigError, ModelError, PruneguardError
 from pruneguard.pruning.plan import PruningPlan
 from pruneguard.pruning.surgery import apply_plan
+from pruneguard.runtime.engines.torch_engine import PipelineTokenizer
 from pruneguard.runtime.sampling.settings import vae_scale
-from pruneguard.runtime.sampling.tokens import text_length
+from pruneguard.runtime.sampling.tokens import panics_as_errors, tell_apart, text_length
 from pruneguard.staging import write_failure
-from pruneguard.weights import check_tokenizer, check_weights, read_json
+from pruneguard.weights import check_files, check_tokenizer, check_weights, read_json
 
 HUB_FILES = (
     "model_index.json",
@@ -42,6 +43,7 @@ HUB_FILES = (
     "*/diffusion_pytorch_model.safetensors.index.json",
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_AGAIN = "download the model again"
 _SOURCES = 'give "atelier", a diffusers folder, a bundle, or a hub id such as owner/model'
 
 
@@ -189,6 +191,8 @@ def load_pipeline(source: str | Path, *, dtype: torch.dtype = torch.float32) -> 
     """
     folder = _folder(source)
     classes = _component_classes(folder)
+    for name in classes:
+        check_files(folder / name)
     check_tokenizer(folder / "tokenizer")
     check_weights(folder / "text_encoder", "model")
     for name in ("unet", "vae"):
@@ -204,6 +208,7 @@ def load_pipeline(source: str | Path, *, dtype: torch.dtype = torch.float32) -> 
             scheduler=_load(getattr(diffusers, classes["scheduler"]), folder / "scheduler"),
             source=str(source),
         )
+    _check_tokens(pipeline, folder / "tokenizer")
     for model in (pipeline.text_encoder, pipeline.vae, pipeline.unet):
         model.eval()
     for model in (pipeline.vae, pipeline.unet):
@@ -267,9 +272,23 @@ def _component_classes(folder: Path) -> dict[str, str]:
     return classes
 
 
+def _check_tokens(pipeline: Pipeline, folder: Path) -> None:
+    """Raises ModelError unless the tokenizer tells prompts apart and every token has a row in the text encoder."""
+    rows, last = pipeline.text_encoder.config.vocab_size, max(pipeline.tokenizer.get_vocab().values(), default=0)
+    if last >= rows:
+        raise ModelError(f"{folder}: has tokens up to {last}, and the text encoder has {rows} rows; {_AGAIN}")
+    try:
+        whole = tell_apart(PipelineTokenizer(pipeline.tokenizer, pipeline.text_tokens))
+    except PruneguardError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    if not whole:
+        raise ModelError(f"{folder}: gives all prompts the same tokens, so its vocabulary is not whole; {_AGAIN}")
+
+
 def _load(kind: Any, folder: Path, **options: Any) -> Any:
     try:
-        return kind.from_pretrained(folder, local_files_only=True, **options)
+        with panics_as_errors():
+            return kind.from_pretrained(folder, local_files_only=True, **options)
     except PruneguardError as error:
         raise ModelError(f"{folder}: {error}") from error
     except Exception as error:  # on a damaged file the libraries raise errors of many unrelated classes

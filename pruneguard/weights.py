@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import stat
 import struct
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pruneguard.errors import ModelError
 
 LFS_POINTER = b"version https://git-lfs"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+TEXTS = (".json", ".txt")
+TEXT_LIMIT = 16 << 20
+"""The most bytes of a configuration, an index or a vocabulary."""
+_WHOLE = "give a whole diffusers folder, or download the model again"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -19,12 +26,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises ModelError if the file cannot be read, is a Git LFS pointer, or holds anything but a JSON object.
     """
-    remedy = "give a whole diffusers folder, or download the model again"
     try:
-        _refuse_special(path, remedy)
-        content = path.read_bytes()
+        with _open_regular(path) as file:
+            content = file.read(TEXT_LIMIT + 1)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); {_WHOLE}") from error
+    if len(content) > TEXT_LIMIT:
+        raise ModelError(f"{path}: larger than {TEXT_LIMIT >> 20} MiB, so not a configuration; {_WHOLE}")
     _refuse_pointer(path, content)
     try:
         value = json.loads(content)
@@ -35,6 +43,19 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path}: must hold a JSON object; download the model again")
     return value
+
+
+def check_files(folder: Path) -> None:
+    """Raises ModelError for a pipe or device in `folder`, on which a library would wait, and for a text over 16 MiB."""
+    try:
+        for path in sorted(folder.iterdir()):
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+                raise ModelError(f"{path}: not a regular file; {_WHOLE}")
+            if path.suffix in TEXTS and status.st_size > TEXT_LIMIT:
+                raise ModelError(f"{path}: larger than {TEXT_LIMIT >> 20} MiB, so not a configuration; {_WHOLE}")
+    except OSError as error:
+        raise ModelError(f"{error.filename or folder}: cannot be read ({error.strerror}); {_WHOLE}") from error
 
 
 def check_weights(folder: Path, name: str) -> None:
@@ -54,9 +75,8 @@ def check_safetensors(path: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        _refuse_special(path, "download the model again")
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with _open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
             _refuse_pointer(path, file.read(len(LFS_POINTER)))
         with safe_open(path, framework="numpy"):
             return
@@ -77,8 +97,7 @@ def check_tokenizer(folder: Path) -> None:
         return
     missing = [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]
     if missing:
-        remedy = "give a whole diffusers folder, or download the model again"
-        raise ModelError(f"{folder}: has neither tokenizer.json nor {' and '.join(missing)}; {remedy}")
+        raise ModelError(f"{folder}: has neither tokenizer.json nor {' and '.join(missing)}; {_WHOLE}")
 
 
 def _stated_size(path: Path) -> int:
@@ -115,10 +134,14 @@ def _missing(folder: Path, name: str) -> str:
     return f"{folder / name}.safetensors: missing; download the model again"
 
 
-def _refuse_special(path: Path, remedy: str) -> None:
-    """Opening a pipe would wait for a writer. Raises ModelError, and OSError for a file that is not there."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ModelError(f"{path}: not a regular file; {remedy}")
+@contextlib.contextmanager
+def _open_regular(path: Path) -> Iterator[BinaryIO]:
+    """A regular file, open for reading. A pipe is a ModelError instead of a wait for its writer. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ModelError(f"{path}: not a regular file; {_WHOLE}")
+        yield file
 
 
 def _refuse_pointer(path: Path, content: bytes) -> None:

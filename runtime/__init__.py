@@ -8,14 +8,14 @@ if __name__ != "pruneguard.runtime":
 from pruneguard.text.minors import mentions_minors
 
 from .engines.backend import BACKENDS, Backend, EngineOptions
-from .engines.bundled import choose_engine, engine_components
+from .engines.bundled import choose_engine, engine_components, open_engine
 from .engines.engine import Components, Engine, EngineError
 from .engines.onnx_engine import OnnxEngine, onnx_components
 from .engines.torch_engine import TorchEngine, sampler_settings, torch_components
 from .guarded import GuardedSampler, Result
 from .guards.guard import ConceptTermsGuard, Guard, GuardRefusal, MinorsGuard, Verdict, run_guards
 from .outcomes import Drawn, Failed, Outcome, Refused
-from .sampling.coding import decode_latents, encode_prompts
+from .sampling.coding import check_prompts_differ, decode_latents, encode_prompts
 from .sampling.denoising import Denoising, Row
 from .sampling.noise import draw_noise
 from .sampling.sampler import denoise, draw, draw_latents
@@ -50,6 +50,7 @@ __all__ = [
     "Tokens",
     "TorchEngine",
     "Verdict",
+    "check_prompts_differ",
     "choose_engine",
     "decode_latents",
     "denoise",
@@ -60,6 +61,7 @@ __all__ = [
     "engine_components",
     "mentions_minors",
     "onnx_components",
+    "open_engine",
     "run_guards",
     "sampler_settings",
     "torch_components",

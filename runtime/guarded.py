@@ -76,7 +76,7 @@ class GuardedSampler:
         batch_size: int = 4,
         allow_unmeasured: bool = False,
     ) -> GuardedSampler:
-        """Opens a bundle, verifies every file, requires its audits, and loads an engine.
+        """Opens a bundle, requires its audits, verifies every file, and loads an engine from what it verified.
 
         `engine` names the engine; by default `choose_engine` picks one that passed its audits and runs here. `policy`
         names concepts whose suppression the caller requires beside those of the bundle's own policy. If neither names
@@ -91,7 +91,6 @@ class GuardedSampler:
         if not 0 <= limit <= 1:
             raise ConfigError(f"limit must lie between 0 and 1, not {limit!r}")
         bundle = Bundle.open(path, digest=digest)
-        seal = bundle.verify()
         required = tuple(policy or ())
         name = engine or choose_engine(bundle, required, limit=limit)
         bundle.require_engine(name)
@@ -102,10 +101,8 @@ class GuardedSampler:
                 f"{bundle.path}: its policy names no concept, so nothing was audited; suppress some with `pruneguard"
                 " train --concepts …`, or accept that with allow_unaudited=True (generate --allow-unaudited)"
             )
-        components = engine_components(bundle.path, bundle.manifest, name, threads=threads)
-        seal.check()
         return cls(
-            components,
+            engine_components(bundle, name, threads=threads),
             guards=guards,
             batch_size=batch_size,
             allow_unmeasured=allow_unmeasured or not suppressed,

@@ -239,8 +239,22 @@ def pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-def edit_config(folder: Path, **changes: Any) -> None:
-    path = folder / "config.json"
+def vocabulary_of_two(found: dict[str, Any]) -> None:
+    specials = [entry["content"] for entry in found["added_tokens"]]
+    found["model"].update(vocab={name: place for place, name in enumerate(specials)}, merges=[])
+    for place, entry in enumerate(found["added_tokens"]):
+        entry["id"] = place
+
+
+def edit_tokenizer(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    path = folder / "tokenizer" / "tokenizer.json"
+    found = json.loads(path.read_text())
+    change(found)
+    path.write_text(json.dumps(found))
+
+
+def edit_config(folder: Path, name: str = "config.json", **changes: Any) -> None:
+    path = folder / name
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
@@ -300,6 +314,27 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "pipe for a config": (
         lambda f: pipe(f / "vae" / "config.json"),
         "vae.config.json: not a regular file",
+    ),
+    "pipe for a tokenizer's config": (
+        lambda f: pipe(f / "tokenizer" / "tokenizer_config.json"),
+        "tokenizer_config.json: not a regular file",
+    ),
+    "huge vocabulary": (
+        lambda f: os.truncate(f / "tokenizer" / "tokenizer.json", (16 << 20) + 1),
+        "tokenizer.json: larger than 16 MiB",
+    ),
+    "huge config": (
+        lambda f: os.truncate(f / "model_index.json", (16 << 20) + 1),
+        "model_index.json: larger than 16 MiB",
+    ),
+    "vocabulary of two": (lambda f: edit_tokenizer(f, vocabulary_of_two), "gives all prompts the same tokens"),
+    "vocabulary of another model": (
+        lambda f: edit_tokenizer(f, lambda found: found["model"]["vocab"].update({"far": 10**6})),
+        "has tokens up to 1000000, and the text encoder has",
+    ),
+    "no room for a prompt": (
+        lambda f: edit_config(f / "tokenizer", name="tokenizer_config.json", model_max_length=1),
+        "model_max_length must be a whole number from 3, not 1",
     ),
     "no vocabulary": (
         lambda f: (f / "tokenizer" / "tokenizer.json").unlink(),

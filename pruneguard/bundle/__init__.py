@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pruneguard.bundle.files import sha256_file
+from pruneguard.bundle.copies import PrivateCopy, copy_folder
+from pruneguard.bundle.files import TEXT_LIMIT, read_json, sha256_file
 from pruneguard.bundle.judgement import DRAWN, ELSEWHERE, FLOOR, KEEP, Judgement, blindness
 from pruneguard.bundle.manifest import (
     DEFAULT_UNET,
@@ -39,6 +40,7 @@ __all__ = [
     "LIMIT",
     "MANIFEST",
     "MODEL",
+    "TEXT_LIMIT",
     "Audit",
     "Bundle",
     "BundleDraft",
@@ -47,11 +49,14 @@ __all__ = [
     "Judgement",
     "Manifest",
     "Policy",
+    "PrivateCopy",
     "Seal",
     "Stage",
     "amend_bundle",
     "blindness",
     "check_engine_name",
+    "copy_folder",
+    "read_json",
     "sha256_file",
     "write_bundle",
 ]

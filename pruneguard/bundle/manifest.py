@@ -22,6 +22,8 @@ from pruneguard.settings import plain
 
 FORMAT = 2
 MANIFEST = "bundle.json"
+MANIFEST_LIMIT = 16 << 20
+"""The most bytes of a manifest: parsed JSON takes some twenty times its size in memory."""
 MODEL = "model"
 """The subject of an audit of the torch model, and its folder."""
 DEFAULT_UNET = "default"
@@ -171,8 +173,11 @@ def dump_manifest(manifest: Manifest) -> bytes:
         raise BundleError(
             f"{MANIFEST}: a value cannot be written as JSON ({error}); record plain finite data"
         ) from error
-    check_manifest(read_document(text.encode(), MANIFEST), MANIFEST)
-    return text.encode() + b"\n"
+    data = text.encode() + b"\n"
+    if len(data) > MANIFEST_LIMIT:
+        raise BundleError(f"{MANIFEST} would have {len(data) >> 20} MiB; record fewer values, at most 16 MiB")
+    check_manifest(read_document(data, MANIFEST), MANIFEST)
+    return data
 
 
 def read_document(data: bytes, where: str) -> dict[str, Any]:

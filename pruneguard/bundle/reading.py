@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pruneguard.bundle.files import Identity, identity, listed, read_file, scan
+from pruneguard.bundle.copies import PrivateCopy, copy_files
+from pruneguard.bundle.files import Identity, identity, listed, read_bounded, read_file, scan
 from pruneguard.bundle.formats import parse_manifest
 from pruneguard.bundle.manifest import (
     DEFAULT_UNET,
     FORMAT,
     MANIFEST,
+    MANIFEST_LIMIT,
     MODEL,
+    FileRecord,
     Manifest,
     check_relative,
     settings_digest,
@@ -27,7 +30,9 @@ from pruneguard.errors import AuditError, BundleError, ConfigError, InvalidAudit
 class Seal:
     """The identity of each verified file on the file system at the time of hashing.
 
-    A program cannot set the change time, so equal values mean that the file was not written since.
+    A program cannot set the change time, so equal values mean that nobody wrote the file by its name since. A seal sees
+    neither a write through an older mapping nor a folder that was exchanged and put back, so what is served is loaded
+    from a private copy; a seal is for stages that read a bundle by its paths.
     """
 
     folder: Path
@@ -73,13 +78,15 @@ class Bundle:
             _recover(folder)
         source = folder / MANIFEST
         try:
-            data = source.read_bytes()
+            data = read_bounded(source, MANIFEST_LIMIT)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise BundleError(
                 f"{folder} is not a bundle: it has no {MANIFEST}; `pruneguard train` makes one"
             ) from error
         except OSError as error:
-            raise BundleError(f"{source} cannot be read ({error.strerror}); check its permissions") from error
+            raise BundleError(
+                f"{source} cannot be read ({error.strerror}); check it or copy the bundle again"
+            ) from error
         found = hashlib.sha256(data).hexdigest()
         if digest is not None and digest.lower() != found:
             raise LineageError(f"{folder} has digest {found}, not the expected {digest}; get the right bundle")
@@ -97,20 +104,53 @@ class Bundle:
 
     def verify(self) -> Seal:
         """Hashes every file. Raises LineageError naming files that changed, are missing, not listed, or links."""
-        found, odd = scan(self.path)
-        records = self.manifest.files
-        changed, identities = [], {}
-        for relative in sorted(found & records.keys()):
+        found, odd = self._scan()
+        hashed = self._hash(found)
+        self._compare(found, odd, {path: record for path, (record, _) in hashed.items()})
+        return Seal(self.path, {path: identity for path, (_, identity) in hashed.items()})
+
+    @contextlib.contextmanager
+    def verified(self, subject: str) -> Iterator[PrivateCopy]:
+        """Hashes every file, and yields a private copy of the subject's files with the very bytes that were hashed.
+
+        Raises LineageError as `verify`, and BundleError for a subject that is not here or a copy that has no room.
+        """
+        self.require_subject(subject)
+        found, odd = self._scan()
+        sizes = {path: self.manifest.files[path].size for path in self.digests(subject) if path in found}
+        with contextlib.ExitStack() as stack:
             try:
-                record, identities[relative] = read_file(self.path / relative)
+                files = stack.enter_context(copy_files(self.path, sizes))
             except OSError as error:
-                raise LineageError(
-                    f"{self.path / relative} cannot be read ({error.strerror}); copy it again"
-                ) from error
-            if record != records[relative]:
-                changed.append(relative)
+                raise self._unreadable(error) from error
+            others = {path: record for path, (record, _) in self._hash(found - sizes.keys()).items()}
+            self._compare(found, odd, {**files.records, **others})
+            yield files
+
+    def _scan(self) -> tuple[set[str], set[str]]:
+        try:
+            return scan(self.path)
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _hash(self, found: set[str]) -> dict[str, tuple[FileRecord, Identity]]:
+        """What is read of those of the files that the manifest lists, at most a little more than it says."""
+        records = self.manifest.files
+        try:
+            return {
+                path: read_file(self.path / path, limit=records[path].size) for path in sorted(found & records.keys())
+            }
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> LineageError:
+        where, reason = error.filename or self.path, error.strerror or error
+        return LineageError(f"{where} cannot be read ({reason}); copy it again")
+
+    def _compare(self, found: set[str], odd: set[str], hashed: Mapping[str, FileRecord]) -> None:
+        records = self.manifest.files
         complaints = {
-            "changed": changed,
+            "changed": sorted(path for path, record in hashed.items() if record != records[path]),
             "links or special files": sorted(odd),
             "missing": sorted(records.keys() - found),
             "not in the manifest": sorted(found - records.keys()),
@@ -118,7 +158,6 @@ class Bundle:
         said = [f"{what}: {listed(names)}" for what, names in complaints.items() if names]
         if said:
             raise LineageError(f"{self.path}: {'; '.join(said)}. Restore the bundle or make it again")
-        return Seal(self.path, identities)
 
     def require_subject(self, subject: str) -> None:
         """Raises BundleError, with the command that makes it, for a model or an engine that is not here."""

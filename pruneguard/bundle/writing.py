@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from pruneguard.bundle.copies import PrivateCopy, copy_files
 from pruneguard.bundle.files import listed, read_file, scan
 from pruneguard.bundle.manifest import (
     FORMAT,
@@ -67,6 +68,13 @@ class BundleDraft:
             return subject_digests(self.manifest, subject)
         paths = subject_files(self.manifest, subject, scan(self.folder)[0])
         return {path: read_file(self.folder / path)[0].sha256 for path in paths}
+
+    @contextlib.contextmanager
+    def copied(self, subject: str) -> Iterator[PrivateCopy]:
+        """A private copy of a subject's files in their present state. Raises OSError and BundleError."""
+        paths = subject_files(self.manifest, subject, scan(self.folder)[0])
+        with copy_files(self.folder, {path: (self.folder / path).stat().st_size for path in paths}) as files:
+            yield files
 
     def settings_digest(self, subject: str) -> str:
         """The digest of the settings under which a subject draws."""

@@ -22,7 +22,7 @@ from pruneguard.evaluation.detectors.detector import Detector, Images
 from pruneguard.evaluation.metrics.metric import AuditPictures, Metric
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.measurement import Measurement, Protocol, find
-from pruneguard.runtime import Components, draw
+from pruneguard.runtime import Components, check_prompts_differ, draw
 from pruneguard.runtime.sampling.request import MAX_GUIDANCE, MAX_STEPS
 from pruneguard.settings import plain
 
@@ -103,9 +103,11 @@ def run_audit(
     """Draws all prompts, asks the detector and then each metric.
 
     `subject` is the name in the measurements' protocol. `on_images` is told how many more pictures are done. Raises
-    ConfigError for prompts that show nothing or that may not be drawn; see `AuditPrompts.check`.
+    ConfigError for prompts that show nothing or that may not be drawn, see `AuditPrompts.check`, and EngineError if all
+    prompts are one to the engine.
     """
     prompts.check(concept)
+    check_prompts_differ(components)
     target = _draw(components, prompts.target, settings, settings.seed, on_images)
     other = _draw(components, prompts.other, settings, settings.seed + _OTHER_SEED, on_images)
     drawing = {"steps": settings.steps, "guidance_scale": settings.guidance_scale, "size": list(target.shape[1:3])}

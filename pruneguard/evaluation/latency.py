@@ -99,8 +99,8 @@ def unet_call(unet: Any, inputs: Mapping[str, NDArray[Any]]) -> Call:
 
 
 def engine_call(engine: Engine, inputs: Mapping[str, NDArray[Any]]) -> Call:
-    """One call of a UNet engine."""
-    return lambda: engine.run(dict(inputs))
+    """One call of a UNet engine, for the output that sampling uses."""
+    return lambda: engine.run(dict(inputs), ("out_sample",))
 
 
 def diffusers_scheduler(pipeline: Pipeline) -> str:

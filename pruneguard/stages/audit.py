@@ -44,7 +44,7 @@ def subject_components(bundle: Bundle, subject: str) -> Components:
     bundle.require_subject(subject)
     if subject == MODEL:
         return torch_components(load_teacher(bundle.path))
-    return engine_components(bundle.path, bundle.manifest, subject)
+    return engine_components(bundle, subject)
 
 
 def audit_bundle(

@@ -166,7 +166,7 @@ def measure_latency(
     inputs, subjects = guided_inputs(teacher), {"dense": teacher.unet, "pruned": pruned, "erased": erased}
     unets = interleave({name: unet_call(unet, inputs) for name, unet in subjects.items()}, runs=rounds)
     on_progress(Advance("latency", 1, 2))
-    engine = engine_components(exported.bundle.path, exported.bundle.manifest, exported.name)
+    engine = engine_components(exported.bundle, exported.name)
 
     def by_engine() -> object:
         return draw(engine, [PROMPT], [0], steps=STEPS, guidance_scale=GUIDANCE_SCALE)

@@ -14,7 +14,7 @@ from pruneguard.export import TARGETS
 from pruneguard.families import family_of
 from pruneguard.models import load_pipeline
 from pruneguard.runs.progress import Advance, OnProgress
-from pruneguard.runtime import engine_components
+from pruneguard.runtime import check_prompts_differ, open_engine
 from pruneguard.settings import Choice, plain
 from pruneguard.stages.audit import bundle_concepts, recorded_audit
 from pruneguard.stages.audit_record import Judged, record_audits
@@ -76,8 +76,10 @@ def export_bundle(
         draft.add_engine(name, engine)
         _record(draft, chosen, name, engine, report)
         audits: list[Judged] = []
+        with draft.copied(name) as files:
+            components = open_engine(files, draft.manifest, name)
+        check_prompts_differ(components)
         if detectors:
-            components = engine_components(draft.folder, draft.manifest, name)
             results = audit_components(name, components, concepts, family, detectors, audit, on_progress)
             audits = record_audits(draft, name, results, controls, audit, images=audit.target)
     return ExportResult(Bundle.open(path), name, engine, audits)

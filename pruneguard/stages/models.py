@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import diffusers
 
-from pruneguard.bundle import MANIFEST, Bundle
-from pruneguard.errors import ConfigError
+from pruneguard.bundle import MANIFEST, MODEL, Bundle
+from pruneguard.errors import ConfigError, ModelError
 from pruneguard.models import Pipeline, load_pipeline
 from pruneguard.runs.processes import this_process
 from pruneguard.runtime import SOLVERS, sampler_settings
@@ -21,11 +22,7 @@ def load_teacher(source: str | Path, scheduler: str | None = None) -> Pipeline:
 
     Raises ModelError, and LineageError for a bundle that changed.
     """
-    bundle = bundle_at(source)
-    seal = bundle.verify() if bundle else None
-    teacher = load_pipeline(source)
-    if seal:
-        seal.check()
+    teacher = _load(source)
     if scheduler is None:
         sampler_settings(teacher)  # a scheduler that no solver computes is an error before any work
     else:
@@ -40,11 +37,7 @@ def load_student(source: str, teacher: Pipeline) -> Any:
     Raises ConfigError if the shape of its latents or text states differs from the teacher's, LineageError for a bundle
     that changed, and ModelError.
     """
-    bundle = bundle_at(source)
-    seal = bundle.verify() if bundle else None
-    unet = load_pipeline(Path(source) if Path(source).exists() else source).unet
-    if seal:
-        seal.check()
+    unet = _load(Path(source) if Path(source).exists() else source).unet
     for name in _SHARED:
         ours, theirs = unet.config[name], teacher.unet.config[name]
         if tuple(ours) != tuple(theirs) if isinstance(ours, list | tuple) else ours != theirs:
@@ -52,6 +45,18 @@ def load_student(source: str, teacher: Pipeline) -> Any:
                 f"--student {source} has {name} {ours} and the teacher {theirs}; choose the teacher it came from"
             )
     return unet
+
+
+def _load(source: str | Path) -> Pipeline:
+    """The pipeline of a source; that of a bundle from a private copy of its model, after every file was verified."""
+    bundle = bundle_at(source)
+    if bundle is None:
+        return load_pipeline(source)
+    with bundle.verified(MODEL) as files, files.on_disk() as folder:
+        try:
+            return replace(load_pipeline(folder / MODEL), source=str(source))
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(folder), str(bundle.path))) from error
 
 
 def bundle_at(source: str | Path) -> Bundle | None:

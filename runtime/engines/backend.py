@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from pruneguard.bundle import PrivateCopy, copy_folder
 from pruneguard.errors import ConfigError
 from pruneguard.registry import Registry
 
@@ -22,13 +23,11 @@ class EngineOptions:
     """How engines are to run, in words that every backend understands.
 
     `provider` is the device, "cpu" or "cuda". `threads` is the number of threads inside one operator; None leaves the
-    choice to the backend. `listed` has the names, inside the component's folder, that a manifest lists; None stands
-    for a folder without a manifest. `own` are further options that only one backend knows.
+    choice to the backend. `own` are further options that only one backend knows.
     """
 
     provider: str = "cpu"
     threads: int | None = None
-    listed: frozenset[str] | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -43,8 +42,11 @@ class Backend(Protocol):
         """Why this machine cannot run engines with these options, in one line with the remedy; None if it can."""
         ...
 
-    def open(self, path: Path, component: str, options: EngineOptions) -> Engine:
-        """Loads the component in folder `path`. Raises BundleError for its files and ConfigError for the options."""
+    def open(self, files: PrivateCopy, component: str, options: EngineOptions) -> Engine:
+        """Loads a component from the files of its folder, and from nothing else: they are what was verified.
+
+        The copy ends when the load does. Raises BundleError for the files and ConfigError for the options.
+        """
         ...
 
 
@@ -57,11 +59,14 @@ def open_components(
 ) -> Components:
     """The engines under `folder`, one folder for each of COMPONENTS, with the tokenizer in `folder`/tokenizer.
 
-    Digests are not checked. Raises ConfigError for an unknown backend or one that cannot run here, and BundleError.
+    No digest is checked. Raises ConfigError for an unknown backend or one that cannot run here, and BundleError.
     """
     chosen, options = BACKENDS.find(backend).build(), options or EngineOptions()
     if reason := chosen.usable(options):
         raise ConfigError(reason)
     tokenizer = ClipTokenizer.from_folder(folder / "tokenizer", sampler.text_tokens)
-    engines = {name: chosen.open(folder / name, name, options) for name in COMPONENTS}
+    engines: dict[str, Engine] = {}
+    for name in COMPONENTS:
+        with copy_folder(folder / name) as files:
+            engines[name] = chosen.open(files, name, options)
     return Components(**engines, tokenizer=tokenizer, sampler=sampler)

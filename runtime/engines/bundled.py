@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from pruneguard.bundle import DEFAULT_UNET, Bundle, EngineRecord, Manifest
+from pruneguard.bundle import DEFAULT_UNET, Bundle, EngineRecord, Manifest, PrivateCopy
 from pruneguard.errors import BundleError, ConfigError, PruneguardError
 from pruneguard.measurement import find
 
@@ -18,27 +17,37 @@ LATENCY = "latency/image"
 """The measurement of an engine by which engines are compared, in milliseconds."""
 
 
-def engine_components(
-    folder: Path, manifest: Manifest, name: str, *, threads: int | None = None, unet: str = DEFAULT_UNET
-) -> Components:
-    """The components of an engine of the bundle in `folder`; digests are not checked.
+def engine_components(bundle: Bundle, name: str, *, threads: int | None = None, unet: str = DEFAULT_UNET) -> Components:
+    """The components of an engine, after every file of the bundle was verified: what was hashed is what is loaded.
 
-    `unet` names one of the bundle's UNets. Raises ConfigError for a backend that cannot run here, and BundleError.
+    Audits are not checked. `unet` names one of the bundle's UNets. Raises LineageError for files that changed,
+    ConfigError for a backend that cannot run here, and BundleError.
+    """
+    bundle.require_engine(name)
+    with bundle.verified(name) as files:
+        return open_engine(files, bundle.manifest, name, threads=threads, unet=unet)
+
+
+def open_engine(
+    files: PrivateCopy, manifest: Manifest, name: str, *, threads: int | None = None, unet: str = DEFAULT_UNET
+) -> Components:
+    """The components of an engine from a private copy of its files, named by their paths in the bundle.
+
+    Raises ConfigError for a backend that cannot run here, and BundleError.
     """
     record = manifest.engines[name]
+    options = _options(record, threads)
     backend = BACKENDS.find(record.backend).build()
-    if reason := backend.usable(_options(record, threads)):
+    if reason := backend.usable(options):
         raise ConfigError(f"engine {name!r}: {reason}")
     settings = SamplerSettings.from_dict(manifest.sampler)
-    tokenizer = ClipTokenizer.from_folder(folder / record.tokenizer, settings.text_tokens)
+    tokenizer = ClipTokenizer.from_files(files.part(record.tokenizer), settings.text_tokens)
     engines: dict[str, Engine] = {}
     for component in COMPONENTS:
         key = f"unet/{unet}" if component == "unet" and unet != DEFAULT_UNET else component
         if key not in record.components:
-            raise BundleError(f"{folder}: engine {name!r} has no {key}; export it again")
-        place = record.components[key]
-        options = _options(record, threads, _names_in(manifest, place))
-        engines[component] = backend.open(folder / place, component, options)
+            raise BundleError(f"{files.source}: engine {name!r} has no {key}; export it again")
+        engines[component] = backend.open(files.part(record.components[key]), component, options)
     return Components(**engines, tokenizer=tokenizer, sampler=settings)
 
 
@@ -72,11 +81,5 @@ def _latency(record: EngineRecord) -> float:
     return measured.value if measured else float("inf")
 
 
-def _options(record: EngineRecord, threads: int | None, listed: frozenset[str] | None = None) -> EngineOptions:
-    return EngineOptions(provider=record.provider, threads=threads, listed=listed, own=record.options)
-
-
-def _names_in(manifest: Manifest, place: str) -> frozenset[str]:
-    """The names of the listed files below a folder of the bundle, relative to it."""
-    start = f"{place}/"
-    return frozenset(path.removeprefix(start) for path in manifest.files if path.startswith(start))
+def _options(record: EngineRecord, threads: int | None) -> EngineOptions:
+    return EngineOptions(provider=record.provider, threads=threads, own=record.options)

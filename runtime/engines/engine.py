@@ -30,10 +30,11 @@ class Engine(Protocol):
     unet: sample (B, C, h, w), timestep (B,) float32, encoder_hidden_states (B, L, D) -> out_sample (B, C, h, w)
     vae_decoder: latent_sample (B, C, h, w), already divided by the scaling factor -> sample (B, 3, H, W) in [-1, 1]
 
-    `run` raises EngineError. Its outputs may lie in memory that the next call overwrites.
+    `run` gives the named `outputs`, and computes no other one if it can; None asks for all. It raises EngineError, also
+    for an output that the engine lacks. What it gives may lie in memory that the next call overwrites.
     """
 
-    def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]: ...
+    def run(self, inputs: dict[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]: ...
 
     def describe(self) -> dict[str, Any]: ...
 
@@ -56,14 +57,15 @@ class Components:
 def run_engine(
     engine: Engine, name: str, inputs: dict[str, NDArray[Any]], output: str, shape: Sequence[int | None]
 ) -> NDArray[np.float32]:
-    """One output of an engine in float32; None in `shape` stands for any size.
+    """One output of an engine in float32; None in `shape` stands for any size. No other output is asked for.
 
-    Raises EngineError if the engine fails, or if the output is absent or has another shape. Values may be not finite.
+    Raises EngineError if the engine fails, or if the output is no array of numbers or has another shape. Values may be
+    not finite.
     """
-    outputs = engine.run(inputs)
-    if output not in outputs:
-        raise EngineError(f"{name} has no output {output!r}; export it again")
-    values = np.asarray(outputs[output], dtype=np.float32)
+    found = engine.run(inputs, (output,)).get(output)
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+        raise EngineError(f"{name} gave no numbers as {output!r}; export it again")
+    values = np.asarray(found, dtype=np.float32)
     expected = tuple(size if want is None else want for size, want in zip(values.shape, shape, strict=False))
     if values.ndim != len(shape) or values.shape != expected:
         raise EngineError(f"{name} gave shape {values.shape} where {tuple(shape)} is due; export it again")

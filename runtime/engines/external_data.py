@@ -1,16 +1,18 @@
 """Finds the files from which an ONNX model reads its weights, without the onnx package.
 
 The search walks the protobuf wire format, visits every tensor of a model (initialisers, attributes, subgraphs,
-functions) and skips the weights themselves. ONNX Runtime follows a hard link that a model names, so the locations are
-checked before it opens the file.
+functions) and skips the weights themselves. The locations are checked before ONNX Runtime sees the model, so that it
+opens nothing but the private copy.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
+from pruneguard.bundle import PrivateCopy
 from pruneguard.errors import BundleError
 
 # The fields of onnx.proto that lead to tensors: message -> {field number: message}.
@@ -29,36 +31,41 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_DEPTH = 100
 
 
-def external_locations(model: Path) -> set[str]:
-    """The locations of external data that `model` names. Raises BundleError if the file is not a whole ONNX model."""
+def external_locations(files: PrivateCopy, graph: str) -> set[str]:
+    """The locations of external data that the model `graph` names, relative to its folder and all among `files`.
+
+    Raises BundleError for a file that is not a whole ONNX model, and for a location outside `files`.
+    """
+    model = files.source / graph
     try:
-        with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return set(_locations(data, 0, len(data), "Model", 0))
+        with _opened(files, graph) as data:
+            locations = set(_locations(data, 0, len(data), "Model", 0))
     except (ValueError, IndexError, OSError) as error:
         raise BundleError(f"{model} is not a whole ONNX model ({error}); copy it again or export it again") from error
-
-
-def check_external_data(model: Path, listed: frozenset[str] | None = None) -> None:
-    """Checks that `model` and its external data are plain files in one folder.
-
-    `listed` has the names, relative to that folder, that a manifest lists; None skips this check. Raises BundleError,
-    which names the model and the location.
-    """
-    for location in ["", *sorted(external_locations(model))]:
+    for location in sorted(locations):
         inside = PurePosixPath(location)
-        if inside.is_absolute() or ".." in inside.parts or "\\" in location:
+        if not location or inside.is_absolute() or ".." in inside.parts or "\\" in location:
             raise BundleError(f"{model} draws data from {location!r}, outside its folder; export it again")
-        path = model.parent / inside if location else model
-        linked = any(part.is_symlink() for part in [path, *path.parents] if model.parent in part.parents)
-        if linked or not path.is_file() or path.stat().st_nlink != 1:
-            raise BundleError(f"{path} is missing or is a link; an engine is loaded from plain files only: copy it")
-        if location and listed is not None and str(inside) not in listed:
-            raise BundleError(
-                f"{model} draws data from {location!r}, which the manifest does not list; export it again"
-            )
+        if str(inside) not in files:
+            why = "which is missing, a link or not in the manifest"
+            raise BundleError(f"{model} draws data from {location!r}, {why}; export it again")
+    return locations
 
 
-def _locations(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> Iterator[str]:
+@contextlib.contextmanager
+def _opened(files: PrivateCopy, graph: str) -> Iterator[bytes | mmap.mmap]:
+    if files.in_memory or graph not in files:
+        yield files.read(graph)
+        return
+    with (
+        files.on_disk() as folder,
+        (folder / graph).open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        yield data
+
+
+def _locations(data: bytes | mmap.mmap, start: int, end: int, message: str, depth: int) -> Iterator[str]:
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deeply")
     children = _CHILDREN[message]
@@ -72,7 +79,7 @@ def _locations(data: mmap.mmap, start: int, end: int, message: str, depth: int) 
             yield from _locations(data, first, last, child, depth + 1)
 
 
-def _blocks(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _blocks(data: bytes | mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Number, start and end of each length-delimited field of the message in data[start:end]."""
     at = start
     while at < end:
@@ -96,7 +103,7 @@ def _blocks(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, i
         raise ValueError("cut off")
 
 
-def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
+def _varint(data: bytes | mmap.mmap, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         byte = data[at]

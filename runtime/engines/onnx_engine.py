@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pruneguard.bundle import MANIFEST
+from pruneguard.bundle import MANIFEST, PrivateCopy, copy_folder, read_json
 from pruneguard.errors import BundleError, ConfigError
 
 from ..sampling.settings import SamplerSettings, vae_scale
@@ -19,7 +18,7 @@ from ..sampling.solver import read_scheduler
 from ..sampling.tokens import text_length
 from .backend import BACKENDS, EngineOptions, open_components
 from .engine import Components, EngineError
-from .external_data import check_external_data
+from .external_data import external_locations
 
 GRAPH = "model.onnx"
 INTERFACES = {
@@ -47,25 +46,46 @@ class OnnxEngine:
     `providers` are ONNX Runtime's execution providers; the session must run on the first one.
     """
 
-    def __init__(self, path: Path, *, threads: int | None = None, providers: Sequence[str] = PROVIDERS["cpu"]) -> None:
-        """Raises BundleError for a file that cannot be loaded, and ConfigError for a provider that is not there."""
-        self.path = path
-        self._session = _open_session(path, threads, list(providers))
+    def __init__(
+        self, files: PrivateCopy, *, threads: int | None = None, providers: Sequence[str] = PROVIDERS["cpu"]
+    ) -> None:
+        """Loads `model.onnx` of `files`; data outside `files` is refused.
+
+        Raises BundleError for a file that cannot be loaded, and ConfigError for a provider that is not there.
+        """
+        self.path = files.source / GRAPH
+        if GRAPH not in files:
+            raise BundleError(f"{self.path} is missing or is a link; make it with `pruneguard export --onnx`")
+        self._session = _open_session(files, threads, list(providers))
         self._threads = threads
         self._ports = {entry.name: (entry.type, len(entry.shape)) for entry in self._session.get_inputs()}
-        self._inputs = {entry.name: _dtype(path, entry) for entry in self._session.get_inputs()}
+        self._inputs = {entry.name: _dtype(self.path, entry) for entry in self._session.get_inputs()}
         self._outputs = [entry.name for entry in self._session.get_outputs()]
 
-    def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Raises EngineError if the session refuses the inputs or fails."""
+    @classmethod
+    def from_folder(
+        cls, folder: Path, *, threads: int | None = None, providers: Sequence[str] = PROVIDERS["cpu"]
+    ) -> OnnxEngine:
+        """The engine of a folder without a manifest. Raises BundleError and ConfigError."""
+        with copy_folder(folder) as files:
+            return cls(files, threads=threads, providers=providers)
+
+    def run(self, inputs: dict[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Raises EngineError for an output that the model lacks, and if the session refuses the inputs or fails.
+
+        ONNX Runtime computes the whole graph each time, and fetches the named outputs only.
+        """
         if inputs.keys() != self._inputs.keys():
             raise EngineError(f"{self.path} takes {', '.join(sorted(self._inputs))}, not {', '.join(sorted(inputs))}")
+        wanted = self._outputs if outputs is None else list(outputs)
+        if absent := [name for name in wanted if name not in self._outputs]:
+            raise EngineError(f"{self.path} has no output {absent[0]!r}; export it again")
         feed = {name: np.asarray(value, dtype=self._inputs[name]) for name, value in inputs.items()}
         try:
-            outputs = self._session.run(self._outputs, feed)
+            found = self._session.run(wanted, feed)
         except Exception as error:  # onnxruntime's errors share no base class
             raise EngineError(f"{self.path} failed: {_one_line(error)}") from error
-        return dict(zip(self._outputs, outputs, strict=True))
+        return dict(zip(wanted, found, strict=True))
 
     def describe(self) -> dict[str, Any]:
         """Backend, version, providers, threads and input types, for reports."""
@@ -107,13 +127,9 @@ class OnnxRuntime:
             return f"this ONNX Runtime has no {', '.join(missing)}; install pruneguard[gpu] for provider 'cuda'"
         return None
 
-    def open(self, path: Path, component: str, options: EngineOptions) -> OnnxEngine:
-        """Loads `path`/model.onnx. Raises BundleError, also for data outside the folder or that nothing lists."""
-        file = path / GRAPH
-        if not file.is_file():
-            raise BundleError(f"{file} is missing; make it with `pruneguard export --onnx`")
-        check_external_data(file, options.listed)
-        engine = OnnxEngine(file, threads=options.threads, providers=PROVIDERS[options.provider])
+    def open(self, files: PrivateCopy, component: str, options: EngineOptions) -> OnnxEngine:
+        """Loads model.onnx. Raises BundleError, also for data outside the files."""
+        engine = OnnxEngine(files, threads=options.threads, providers=PROVIDERS[options.provider])
         engine.check_interface(component)
         return engine
 
@@ -168,7 +184,7 @@ def read_settings(folder: Path) -> SamplerSettings:
         ) from error
 
 
-def _open_session(path: Path, threads: int | None, providers: list[str]) -> Any:
+def _open_session(files: PrivateCopy, threads: int | None, providers: list[str]) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -176,6 +192,8 @@ def _open_session(path: Path, threads: int | None, providers: list[str]) -> Any:
     if missing := set(providers) - set(onnxruntime.get_available_providers()):
         known = ", ".join(onnxruntime.get_available_providers())
         raise ConfigError(f"providers: {', '.join(sorted(missing))} not in this ONNX Runtime, which has {known}")
+    path = files.source / GRAPH
+    within = external_locations(files, GRAPH)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or 0
@@ -185,9 +203,17 @@ def _open_session(path: Path, threads: int | None, providers: list[str]) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        if files.in_memory and not within:
+            session = onnxruntime.InferenceSession(files.read(GRAPH), options, providers=providers)
+            session._model_bytes = None  # the wrapper keeps the weights a second time, for the fallback
+        else:
+            with files.on_disk() as folder:
+                session = onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=providers)
+    except BundleError:
+        raise
     except Exception as error:  # onnxruntime's errors share no base class
         raise BundleError(f"{path} cannot be loaded ({_one_line(error)}); export it again") from error
+    session.disable_fallback()  # to the CPU, after a provider failed in a call
     if session.get_providers()[:1] != providers[:1]:  # ONNX Runtime falls back to the CPU by itself
         raise ConfigError(f"{path}: {providers[0]} could not start here; check the driver, or use provider 'cpu'")
     return session
@@ -201,12 +227,10 @@ def _dtype(path: Path, entry: Any) -> type[np.generic]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path} is missing or not valid JSON; export it again or give `sampler`") from error
-    if not isinstance(found, dict):
-        raise BundleError(f"{path} must hold a JSON object; export it again")
-    return found
+        return read_json(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise BundleError(f"{path} cannot be read ({reason}); export it again or give `sampler`") from error
 
 
 def _bundle_of(path: Path) -> Path:

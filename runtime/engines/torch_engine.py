@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pruneguard.errors import RequestError
 from pruneguard.settings import plain
 
 from ..sampling.settings import SamplerSettings, vae_scale
 from ..sampling.solver import read_scheduler
-from ..sampling.tokens import Tokens, text_length
+from ..sampling.tokens import Tokens, panics_as_errors, text_length
 from .engine import Components, EngineError
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class TorchEngine:
     module: torch.nn.Module
     call: Callable[..., Mapping[str, torch.Tensor]]
 
-    def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Raises EngineError if the module fails."""
+    def run(self, inputs: dict[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Raises EngineError for an output that the module lacks, and if it fails."""
         import torch
 
         weight = next(self.module.parameters())
@@ -43,10 +44,12 @@ class TorchEngine:
 
         with torch.inference_mode():
             try:
-                outputs = self.call(**{name: load(name, value) for name, value in inputs.items()})
+                found = self.call(**{name: load(name, value) for name, value in inputs.items()})
             except (RuntimeError, ValueError, TypeError) as error:
                 raise EngineError(f"{type(self.module).__name__} failed: {error}") from error
-            return {name: np.array(output.float().cpu().numpy()) for name, output in outputs.items()}
+            if absent := [name for name in outputs or () if name not in found]:
+                raise EngineError(f"{type(self.module).__name__} has no output {absent[0]!r}")
+            return {name: np.array(found[name].float().cpu().numpy()) for name in outputs or found}
 
     def describe(self) -> dict[str, Any]:
         """Backend, version, device, dtype and threads, for reports."""
@@ -70,8 +73,14 @@ class PipelineTokenizer:
     length: int
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
-        rows = self.backend(list(prompts), padding="max_length", max_length=self.length, truncation=True)["input_ids"]
-        counts = [len(ids) for ids in self.backend(list(prompts), truncation=False, verbose=False)["input_ids"]]
+        """Raises RequestError for prompts on which the tokenizer fails."""
+        texts = list(prompts)
+        try:
+            with panics_as_errors():
+                rows = self.backend(texts, padding="max_length", max_length=self.length, truncation=True)["input_ids"]
+                counts = [len(ids) for ids in self.backend(texts, truncation=False, verbose=False)["input_ids"]]
+        except Exception as error:  # the library raises bare Exception
+            raise RequestError(f"the prompts cannot be tokenized ({error}); change their text") from error
         return Tokens(np.asarray(rows, dtype=np.int64), tuple(max(0, count - self.length) for count in counts))
 
 

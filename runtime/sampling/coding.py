@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..engines.engine import Components, EngineError, all_rows, finite_rows, run_engine
 from .solver import Array
+from .tokens import PROBES
 
 Pixels = NDArray[np.uint8]
 
@@ -21,6 +22,17 @@ def encode_prompts(components: Components, prompts: Sequence[str]) -> Array:
 def decode_latents(components: Components, latents: Array) -> Pixels:
     """Latents (B, C, h, w) in the UNet's scale to images (B, H, W, 3). Raises EngineError."""
     return all_rows(decode_rows(components, latents))
+
+
+def check_prompts_differ(components: Components) -> None:
+    """Raises EngineError unless two different prompts get different text states.
+
+    With a tokenizer without its vocabulary, or a text encoder that ignores its input, every prompt draws one picture,
+    and an audit of it would show nothing.
+    """
+    first, second = encode_prompts(components, PROBES)
+    if np.array_equal(first, second):
+        raise EngineError("all prompts give the same text states; the tokenizer or the text encoder is not whole")
 
 
 def encode_rows(components: Components, prompts: Sequence[str]) -> list[Array | EngineError]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,16 @@ from pruneguard.settings import convert
 
 from .request import check_guidance, check_steps
 from .solver import SOLVERS, Solver
+from .tokens import LEAST_TOKENS
+
+LARGEST_FACTOR = 1e6
+RANGES = {
+    "latent_channels": (1, 1024),
+    "latent_size": (1, 4096),
+    "vae_scale": (1, 256),
+    "text_tokens": (LEAST_TOKENS, 4096),
+}
+"""The least and the largest value of each size: beyond these a manifest could ask for any amount of memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +43,12 @@ class SamplerSettings:
     solver: str = "pndm"
 
     def __post_init__(self) -> None:
-        for name in ("latent_channels", "latent_size", "vae_scale", "text_tokens", "steps"):
+        for name, (least, most) in RANGES.items():
             value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ConfigError(f"sampler {name} must be a whole number from 1, not {value!r}")
+            if type(value) is not int or not least <= value <= most:
+                raise ConfigError(f"sampler {name} must be a whole number from {least} to {most}, not {value!r}")
         factor = self.scaling_factor
-        if type(factor) not in (int, float) or not math.isfinite(factor) or factor <= 0:
+        if type(factor) not in (int, float) or not 0 < factor <= LARGEST_FACTOR:
             raise ConfigError(f"sampler scaling_factor must be a finite positive number, not {factor!r}")
         check_steps(self.steps, name="sampler steps", error=ConfigError)
         check_guidance(self.guidance_scale, name="sampler guidance_scale", error=ConfigError)
@@ -63,5 +72,10 @@ class SamplerSettings:
 
 
 def vae_scale(block_out_channels: Sequence[int]) -> int:
-    """Pixels along one side of a latent, of a VAE with that configuration: each level but the last one halves."""
+    """Pixels along one side of a latent, of a VAE with that configuration: each level but the last one halves.
+
+    Raises ConfigError for anything but a list of 1 to 9 levels.
+    """
+    if not isinstance(block_out_channels, list | tuple) or not 1 <= len(block_out_channels) <= 9:
+        raise ConfigError(f"VAE block_out_channels must be a list of 1 to 9 numbers, not {block_out_channels!r}")
     return int(2 ** (len(block_out_channels) - 1))

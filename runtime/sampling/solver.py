@@ -91,7 +91,7 @@ def read_scheduler(config: Mapping[str, Any], scheduler: str | None = None) -> t
         settings = SOLVERS.find(scheduler).settings
         read = settings.from_dict if named == settings.scheduler_class else settings.converted
         return scheduler, read(config)
-    if named not in owned:
+    if not isinstance(named, str) or named not in owned:
         raise ConfigError(foreign(named))
     return owned[named], SOLVERS.find(owned[named]).settings.from_dict(config)
 

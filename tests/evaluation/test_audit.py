@@ -16,7 +16,7 @@ from pruneguard.evaluation.metrics.metric import AuditPictures
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.measurement import Measurement, Protocol, find
 from pruneguard.models import Pipeline
-from pruneguard.runtime import torch_components
+from pruneguard.runtime import EngineError, torch_components
 
 GLOW = Concept(name="glow", prompts=("a disc in glow style",), anchors=("a disc",), terms=("glow",))
 BRIEF = AuditSettings(target=3, other=2, steps=2, batch_size=2)
@@ -73,6 +73,13 @@ def test_drawn_is_the_share_of_target_pictures_that_show_it_with_its_bound(tiny_
         ],
     }
     assert some.prompts == PROMPTS.digest
+
+
+def test_an_engine_to_which_all_prompts_are_one_is_not_audited(tiny_pipeline: Pipeline) -> None:
+    components = torch_components(tiny_pipeline)
+    deaf = replace(components, tokenizer=lambda prompts: components.tokenizer(["a disc"] * len(prompts)))
+    with pytest.raises(EngineError, match="all prompts give the same text states"):
+        run_audit(deaf, GLOW, PROMPTS, Bright(0), BRIEF)
 
 
 def test_a_metric_sees_all_pictures_and_its_measurements_say_who_drew_them_and_how(tiny_pipeline: Pipeline) -> None:

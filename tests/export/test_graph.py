@@ -54,7 +54,9 @@ def test_each_opset_writes_a_quiet_checked_graph(opset: int, tmp_path: Path, cap
     assert nodes == len(model.graph.node)
     assert capfd.readouterr() == ("", "")
     sample = np.ones((3, 4, 5, 7), dtype=np.float32)
-    np.testing.assert_array_equal(OnnxEngine(path, threads=1).run({"latent_sample": sample})["sample"], 2 * sample)
+    np.testing.assert_array_equal(
+        OnnxEngine.from_folder(path.parent, threads=1).run({"latent_sample": sample})["sample"], 2 * sample
+    )
 
 
 def test_the_same_weights_give_the_same_bytes_and_no_trace_of_this_machine(tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_weights_beyond_the_limit_go_to_a_second_file(tmp_path: Path, monkeypatc
     graph.write_graph(component(Doubling()), tmp_path / "model.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
     sample = np.ones((1, 4, 2, 2), dtype=np.float32)
-    output = OnnxEngine(tmp_path / "model.onnx", threads=1).run({"latent_sample": sample})["sample"]
+    output = OnnxEngine.from_folder(tmp_path, threads=1).run({"latent_sample": sample})["sample"]
     np.testing.assert_array_equal(output, 2 * sample)
 
 
@@ -94,7 +96,7 @@ def test_opset_23_uses_native_attention_and_agrees(exported: Any, tmp_path: Path
     with torch.no_grad():
         expected = exported.pipeline.unet(sample, torch.tensor(501), states).sample
     inputs = {"sample": sample.numpy(), "timestep": np.full(3, 501), "encoder_hidden_states": states.numpy()}
-    found = OnnxEngine(path, threads=1).run(inputs)["out_sample"]
+    found = OnnxEngine.from_folder(path.parent, threads=1).run(inputs)["out_sample"]
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
 
 
@@ -125,13 +127,13 @@ def test_unet_takes_any_batch_and_multiples_of_8(exported: Any, batch: int, size
     sample, states = torch.randn(batch, 4, *size, generator=generator), torch.randn(batch, 32, 16, generator=generator)
     with torch.no_grad():
         expected = exported.pipeline.unet(sample, torch.tensor(41), states).sample
-    engine = OnnxEngine(exported.folder / "unet" / "model.onnx", threads=1)
+    engine = OnnxEngine.from_folder(exported.folder / "unet", threads=1)
     inputs = {"sample": sample.numpy(), "timestep": np.full(batch, 41), "encoder_hidden_states": states.numpy()}
     np.testing.assert_allclose(engine.run(inputs)["out_sample"], expected.numpy(), atol=1e-5)
 
 
 def test_one_timestep_serves_all_rows_as_optimums_pipelines_give_it(exported: Any) -> None:
-    engine = OnnxEngine(exported.folder / "unet" / "model.onnx", threads=1)
+    engine = OnnxEngine.from_folder(exported.folder / "unet", threads=1)
     random = np.random.default_rng(0)
     inputs = {
         "sample": random.standard_normal((3, 4, 8, 8), dtype=np.float32),
@@ -148,12 +150,12 @@ def test_rows_of_one_batch_may_stand_at_different_and_fractional_timesteps(expor
     with torch.no_grad():
         rows = [exported.pipeline.unet(sample[n : n + 1], timesteps[n], states[n : n + 1]).sample for n in range(3)]
     inputs = {"sample": sample.numpy(), "timestep": timesteps.numpy(), "encoder_hidden_states": states.numpy()}
-    found = OnnxEngine(exported.folder / "unet" / "model.onnx", threads=1).run(inputs)["out_sample"]
+    found = OnnxEngine.from_folder(exported.folder / "unet", threads=1).run(inputs)["out_sample"]
     np.testing.assert_allclose(found, torch.cat(rows).numpy(), atol=1e-5)
     assert (
         np.abs(
             found[1]
-            - OnnxEngine(exported.folder / "unet" / "model.onnx").run(
+            - OnnxEngine.from_folder(exported.folder / "unet").run(
                 {**inputs, "timestep": np.asarray([981.0, 20.0, 1.0])}
             )["out_sample"][1]
         ).max()
@@ -162,7 +164,7 @@ def test_rows_of_one_batch_may_stand_at_different_and_fractional_timesteps(expor
 
 
 def test_odd_latents_and_other_token_counts_fail_clearly(exported: Any) -> None:
-    engine = OnnxEngine(exported.folder / "unet" / "model.onnx", threads=1)
+    engine = OnnxEngine.from_folder(exported.folder / "unet", threads=1)
     states, timestep = np.zeros((1, 32, 16), np.float32), np.ones(1)
     for sample, text in (((1, 4, 9, 9), states), ((1, 4, 8, 8), states[:, :20])):
         inputs: dict[str, Any] = {

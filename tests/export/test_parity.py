@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,8 +27,8 @@ class Changed:
     before: Callable[[dict[str, Any]], dict[str, Any]] = dict
     after: Callable[[dict[str, Any]], dict[str, Any]] = dict
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        return self.after(self.engine.run(self.before(inputs)))
+    def run(self, inputs: dict[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Any]:
+        return self.after(self.engine.run(self.before(inputs), outputs))
 
     def describe(self) -> dict[str, Any]:
         return self.engine.describe()

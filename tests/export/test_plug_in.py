@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pruneguard.bundle import Bundle, EngineRecord, write_bundle
+from pruneguard.bundle import Bundle, EngineRecord, PrivateCopy, write_bundle
 from pruneguard.errors import BundleError, ConfigError, ExportError
 from pruneguard.export import TARGETS, Exported, TargetSettings, sampler_settings
 from pruneguard.measurement import Measurement
 from pruneguard.models import Pipeline
 from pruneguard.runs.progress import silent
-from pruneguard.runtime import BACKENDS, GuardedSampler
+from pruneguard.runtime import BACKENDS, EngineError, GuardedSampler
 from pruneguard.settings import Choice
 from pruneguard.stages.export import export_bundle
 
@@ -64,8 +64,8 @@ class Grey:
     def usable(self, options: Any) -> None:
         return None
 
-    def open(self, path: Path, component: str, options: Any) -> Any:
-        return GreyEngine(component, json.loads((path / "grey.json").read_text())["level"])
+    def open(self, files: PrivateCopy, component: str, options: Any) -> Any:
+        return GreyEngine(component, files.read_json("grey.json")["level"])
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ class GreyEngine:
     component: str
     level: float
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: dict[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Any]:
         if self.component == "text_encoder":
-            return {"last_hidden_state": np.zeros((*inputs["input_ids"].shape, 4), np.float32)}
+            return {"last_hidden_state": np.repeat(inputs["input_ids"][..., None], 4, axis=2)}
         if self.component == "unet":
             return {"out_sample": np.zeros_like(inputs["sample"])}
         rows, _, height, width = inputs["latent_sample"].shape
@@ -126,6 +126,18 @@ def test_two_engines_lie_side_by_side_and_each_can_be_made_anew(grey: None, bund
         for name in opened.manifest.engines
     }
     assert levels == {"bright": 191, "dark": 25}
+
+
+def test_an_engine_to_which_all_prompts_are_one_is_refused(
+    grey: None, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Bundle.open(bundle).digest
+    monkeypatch.setattr(
+        GreyEngine, "run", lambda engine, given, outputs: {outputs[0]: np.ones((*given["input_ids"].shape, 4))}
+    )
+    with pytest.raises(EngineError, match="all prompts give the same text states"):
+        export_bundle(bundle, target="grey", on_progress=silent)
+    assert Bundle.open(bundle).digest == before
 
 
 def test_a_target_that_fails_leaves_the_bundle_as_it_was(grey: None, bundle: Path) -> None:

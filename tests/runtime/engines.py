@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ class Function:
         self.function, self.output, self.calls, self.rows = function, output, 0, 0
         self._buffers: dict[Any, Any] = {}
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: dict[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Any]:
         result = np.asarray(self.function(**inputs), dtype=np.float32)
         self.calls += 1
         self.rows += len(result)

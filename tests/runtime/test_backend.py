@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pruneguard.bundle import PrivateCopy
 from pruneguard.errors import ConfigError
 from pruneguard.runtime import Engine, draw
 from pruneguard.runtime.engines.backend import BACKENDS, EngineOptions, open_components
@@ -24,8 +25,8 @@ class Toy:
     def usable(self, options: EngineOptions) -> str | None:
         return None if options.provider == "cpu" else f"the toy runs on no {options.provider}; use provider 'cpu'"
 
-    def open(self, path: Path, component: str, options: EngineOptions) -> Engine:
-        return Function(FUNCTIONS[component], json.loads((path / "toy.json").read_text())["output"])
+    def open(self, files: PrivateCopy, component: str, options: EngineOptions) -> Engine:
+        return Function(FUNCTIONS[component], files.read_json("toy.json")["output"])
 
 
 @pytest.fixture

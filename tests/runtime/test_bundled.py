@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from pruneguard.bundle import Bundle, BundleDraft
+from pruneguard.bundle import Bundle, BundleDraft, PrivateCopy, copy_folder, write_bundle
 from pruneguard.errors import AuditError, BundleError, ConfigError, LineageError
 from pruneguard.measurement import Measurement
 from pruneguard.runtime import BACKENDS, GuardedSampler, choose_engine, draw, engine_components
@@ -27,7 +25,7 @@ class Elsewhere:
     def usable(self, options: Any) -> str:
         return "no such accelerator here"
 
-    def open(self, path: Path, component: str, options: Any) -> Any:
+    def open(self, files: PrivateCopy, component: str, options: Any) -> Any:
         raise AssertionError("an engine that cannot run was opened")
 
 
@@ -112,37 +110,36 @@ def test_a_bundle_may_hold_several_unets(make_bundle: Callable[..., Path]) -> No
         add_audit(draft)
 
     path = make_bundle(change=add_second)
-    manifest = Bundle.open(path).manifest
+    bundle = Bundle.open(path)
     first, second = (
-        draw(engine_components(path, manifest, "onnx-fp32", unet=unet), ["red"], [1], steps=3)
-        for unet in ("default", "second")
+        draw(engine_components(bundle, "onnx-fp32", unet=unet), ["red"], [1], steps=3) for unet in ("default", "second")
     )
     assert not np.array_equal(first, second)
     with pytest.raises(BundleError, match="has no unet/third"):
-        engine_components(path, manifest, "onnx-fp32", unet="third")
+        engine_components(bundle, "onnx-fp32", unet="third")
 
 
 def test_a_new_backend_is_one_class_that_registers_itself(tiny_bundle: Path) -> None:
     """The toy runs a graph whose file has another name, and the runtime draws with it."""
 
     class Toy(OnnxRuntime):
-        def open(self, path: Path, component: str, options: Any) -> Any:
-            shutil.copyfile(path / "graph.toy", path / "model.onnx")
-            return super().open(path, component, replace(options, listed=None))
+        def open(self, files: PrivateCopy, component: str, options: Any) -> Any:
+            with (
+                files.on_disk() as folder,
+                copy_folder((folder / "graph.toy").rename(folder / "model.onnx").parent) as own,
+            ):
+                return super().open(own, component, options)
 
-    manifest = Bundle.open(tiny_bundle).manifest
-    expected = draw(engine_components(tiny_bundle, manifest, "onnx-fp32"), ["red"], [1], steps=3)
-    for file in (tiny_bundle / "engines/onnx-fp32").rglob("model.onnx"):
-        file.rename(file.with_name("graph.toy"))
-    toy = msgspec.structs.replace(manifest.engines["onnx-fp32"], backend="toy")
+    bundle = Bundle.open(tiny_bundle)
+    expected = draw(engine_components(bundle, "onnx-fp32"), ["red"], [1], steps=3)
+    toy = msgspec.structs.replace(bundle.manifest.engines["onnx-fp32"], backend="toy")
     BACKENDS.register("toy")(Toy)
     try:
-        drawn = draw(
-            engine_components(tiny_bundle, msgspec.structs.replace(manifest, engines={"t": toy}), "t"),
-            ["red"],
-            [1],
-            steps=3,
-        )
+        with write_bundle(tiny_bundle, base=tiny_bundle) as draft:
+            for file in draft.folder.rglob("model.onnx"):
+                file.rename(file.with_name("graph.toy"))
+            draft.update(engines={"toy": toy})
+        drawn = draw(engine_components(Bundle.open(tiny_bundle), "toy"), ["red"], [1], steps=3)
     finally:
         BACKENDS.remove("toy")
     assert np.array_equal(drawn, expected)

@@ -13,10 +13,10 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from pruneguard.bundle import Bundle
+from pruneguard.bundle import Bundle, copy_folder
 from pruneguard.errors import BundleError, ConfigError
-from pruneguard.runtime import Components, EngineError, OnnxEngine, draw, engine_components, onnx_components
-from pruneguard.runtime.engines.external_data import check_external_data, external_locations
+from pruneguard.runtime import Components, EngineError, OnnxEngine, draw, onnx_components, open_engine
+from pruneguard.runtime.engines.external_data import external_locations
 from tests.runtime.tiny_bundle import SCHEDULER, tiny_settings, unet_graph, vae_decoder_graph
 
 
@@ -53,8 +53,14 @@ def inputs(rows: int = 2) -> dict[str, Any]:
 
 
 def in_bundle(path: Path) -> Components:
-    """The components of a bundle's only engine."""
-    return engine_components(path, Bundle.open(path).manifest, "onnx-fp32")
+    """The components of a bundle's only engine as its files are now, without a look at their digests."""
+    with copy_folder(path) as files:
+        return open_engine(files, Bundle.open(path).manifest, "onnx-fp32")
+
+
+def locations(path: Path) -> set[str]:
+    with copy_folder(path.parent) as files:
+        return external_locations(files, path.name)
 
 
 def move_data(path: Path, location: str) -> None:
@@ -68,7 +74,7 @@ def move_data(path: Path, location: str) -> None:
 
 
 def test_runs_casts_and_describes(unet: Path) -> None:
-    engine = OnnxEngine(unet, threads=1)
+    engine = OnnxEngine.from_folder(unet.parent, threads=1)
     output = engine.run(inputs())["out_sample"]
     assert output.shape == (2, 4, 8, 8) and output.dtype == np.float32
     assert engine.describe()["inputs"]["timestep"] == "float32"
@@ -76,7 +82,7 @@ def test_runs_casts_and_describes(unet: Path) -> None:
 
 
 def test_outputs_of_two_runs_do_not_share_memory(unet: Path) -> None:
-    engine = OnnxEngine(unet)
+    engine = OnnxEngine.from_folder(unet.parent)
     first = engine.run(inputs())["out_sample"]
     kept = first.copy()
     engine.run({**inputs(), "timestep": np.ones(2)})
@@ -84,7 +90,7 @@ def test_outputs_of_two_runs_do_not_share_memory(unet: Path) -> None:
 
 
 def test_wrong_inputs_are_engine_errors(unet: Path) -> None:
-    engine = OnnxEngine(unet)
+    engine = OnnxEngine.from_folder(unet.parent)
     with pytest.raises(EngineError, match="takes encoder_hidden_states, sample, timestep, not sample"):
         engine.run({"sample": np.zeros((1, 4, 8, 8))})
     with pytest.raises(EngineError, match="failed: "):
@@ -96,8 +102,7 @@ def test_every_cut_of_a_model_is_one_clear_error(unet: Path) -> None:
     for length in [0, 1, 10, len(whole) // 3, len(whole) // 2, len(whole) - 1]:
         unet.write_bytes(whole[:length])
         with pytest.raises(BundleError, match=r"model\.onnx (is not a whole ONNX model|cannot be loaded)") as caught:
-            check_external_data(unet)
-            OnnxEngine(unet)
+            OnnxEngine.from_folder(unet.parent)
         assert "\n" not in str(caught.value)
 
 
@@ -106,13 +111,12 @@ def test_noise_instead_of_a_model_is_refused(unet: Path) -> None:
     for _ in range(50):
         unet.write_bytes(random.bytes(300))
         with pytest.raises(BundleError):
-            check_external_data(unet)
-            OnnxEngine(unet)
+            OnnxEngine.from_folder(unet.parent)
 
 
 def test_unknown_providers_and_threads_are_named(unet: Path) -> None:
     with pytest.raises(ConfigError, match="NoSuchProvider not in this ONNX Runtime"):
-        OnnxEngine(unet, providers=["NoSuchProvider"])
+        OnnxEngine.from_folder(unet.parent, providers=["NoSuchProvider"])
     with pytest.raises(ConfigError, match="threads must be"):
         onnx_components(unet.parent, threads=0)
 
@@ -159,12 +163,10 @@ def test_loading_leaves_the_logger_of_the_embedding_program_alone(
 
 
 def test_external_data_is_found_and_loaded(split_unet: Path, unet: Path) -> None:
-    assert external_locations(unet) == set()
-    assert external_locations(split_unet) == {"model.onnx.data"}
-    check_external_data(split_unet, frozenset({"model.onnx", "model.onnx.data"}))
-    with pytest.raises(BundleError, match="the manifest does not list"):
-        check_external_data(split_unet, frozenset({"model.onnx"}))
-    inline, outside = (OnnxEngine(path).run(inputs())["out_sample"] for path in (unet, split_unet))
+    assert locations(unet) == set()
+    assert locations(split_unet) == {"model.onnx.data"}
+    engines = (OnnxEngine.from_folder(path.parent) for path in (unet, split_unet))
+    inline, outside = (engine.run(inputs())["out_sample"] for engine in engines)
     assert np.array_equal(inline, outside)
 
 
@@ -172,7 +174,7 @@ def test_external_data_is_found_and_loaded(split_unet: Path, unet: Path) -> None
 def test_external_data_outside_the_folder_is_refused(split_unet: Path, location: str) -> None:
     move_data(split_unet, location)
     with pytest.raises(BundleError, match="outside its folder"):
-        check_external_data(split_unet)
+        OnnxEngine.from_folder(split_unet.parent)
 
 
 @pytest.mark.parametrize("how", ["symlink", "hard link", "linked folder", "missing"])
@@ -189,8 +191,8 @@ def test_external_data_behind_a_link_is_refused(split_unet: Path, tmp_path: Path
         data.rename(tmp_path / "data")
         if how == "symlink":
             data.symlink_to(tmp_path / "data")
-    with pytest.raises(BundleError, match="is missing or is a link"):
-        check_external_data(split_unet)
+    with pytest.raises(BundleError, match=r"missing, a link or not in the manifest|links or special files"):
+        OnnxEngine.from_folder(split_unet.parent)
 
 
 def test_external_data_is_found_in_subgraphs_and_sparse_constants(tmp_path: Path) -> None:
@@ -213,12 +215,14 @@ def test_external_data_is_found_in_subgraphs_and_sparse_constants(tmp_path: Path
     graph = helper.make_graph(nodes, "g", [], [], [outside("initializer")])
     path = tmp_path / "model.onnx"
     path.write_bytes(helper.make_model(graph, functions=[function]).SerializeToString())
-    assert external_locations(path) == {"sparse", "inner", "function", "initializer"}
+    for name in ("sparse", "inner", "function", "initializer"):
+        (tmp_path / name).write_bytes(bytes(4))
+    assert locations(path) == {"sparse", "inner", "function", "initializer"}
 
 
 def test_a_bare_folder_needs_settings_or_configurations(tiny_bundle: Path, tmp_path: Path) -> None:
     folder = tiny_bundle / "engines/onnx-fp32"
-    with pytest.raises(BundleError, match=r"scheduler_config\.json is missing"):
+    with pytest.raises(BundleError, match=r"scheduler_config\.json cannot be read \(No such file"):
         onnx_components(folder)
     configurations = {
         "scheduler/scheduler_config.json": SCHEDULER,
@@ -249,7 +253,11 @@ def test_a_component_in_the_wrong_place_is_refused(tiny_bundle: Path) -> None:
     ("changes", "message"),
     [
         ({"latent_size": 0}, "latent_size"),
+        ({"latent_size": 10**9}, "latent_size must be a whole number from 1 to 4096"),
+        ({"text_tokens": 2}, "text_tokens must be a whole number from 3"),
         ({"scaling_factor": 0.0}, "scaling_factor"),
+        ({"scaling_factor": 10**400}, "scaling_factor"),
+        ({"guidance_scale": 10**400}, "guidance_scale"),
         ({"guidance_scale": float("nan")}, "guidance_scale"),
         ({"prediction_type": "epsilon"}, "prediction_type 'epsilon' is not the scheduler's"),
         ({"scheduler": None}, "scheduler must be"),

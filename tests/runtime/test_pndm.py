@@ -188,6 +188,14 @@ def test_warm_up_needs_four_steps_as_in_diffusers() -> None:
         ({"trained_betas": [0.1, 0.2]}, "1000 values"),
         ({"beta_end": 2.0}, "betas must rise"),
         ({"num_train_timesteps": 10}, "at least 100"),
+        ({"num_train_timesteps": 10**9}, "at most 100000"),
+        ({"num_train_timesteps": "1000"}, "`num_train_timesteps`: Expected `int`, got `str`"),
+        ({"trained_betas": ["0.1", None]}, r"`trained_betas\[0\]`: Expected `float`, got `str`"),
+        ({"trained_betas": 5}, "`trained_betas`: Expected `array | null`, got `int`"),
+        ({"beta_start": None}, "`beta_start`: Expected `float`, got `null`"),
+        ({"beta_end": 10**400}, "`beta_end`: Number out of range"),
+        ({"beta_schedule": []}, "`beta_schedule`: Expected `str`, got `array`"),
+        ({"_class_name": []}, r"the model's scheduler is \[\]"),
     ],
 )
 def test_a_wrong_scheduler_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -80,8 +80,8 @@ class PndmConfig:
             raise ConfigError("scheduler rescale_betas_zero_snr: PNDM divides by alpha and cannot start at zero SNR")
         known = {entry.name for entry in fields(cls)}
         values = {name: value for name, value in config.items() if name in known}
-        if values.get("trained_betas") is not None:
-            values["trained_betas"] = [float(beta) for beta in values["trained_betas"]]
+        if isinstance(values.get("trained_betas"), np.ndarray):
+            values["trained_betas"] = values["trained_betas"].tolist()
         return convert(values, cls, "scheduler")
 
     @classmethod
@@ -93,7 +93,10 @@ class PndmConfig:
         """
         if config.get("beta_schedule") is None and config.get("trained_betas") is None:
             raise ConfigError(f"{config.get('_class_name')} has no betas, so PNDM cannot take over its noise levels")
-        defaults = set(config.get("_use_default_values", ())) & {"timestep_spacing", "steps_offset", "set_alpha_to_one"}
+        named = config.get("_use_default_values", ())
+        if not isinstance(named, list | tuple):
+            raise ConfigError(f"scheduler _use_default_values must be a list of names, not {named!r}")
+        defaults = [name for name in ("timestep_spacing", "steps_offset", "set_alpha_to_one") if name in named]
         kept = {name: value for name, value in config.items() if name not in defaults}
         return cls.from_dict({**kept, "_class_name": cls.scheduler_class, "skip_prk_steps": True})
 
