@@ -10,7 +10,7 @@ from pruneguard.atelier import world
 from pruneguard.runtime import mentions_minors
 
 REFUSED = """
-a child|children playing|two kids|a kid's hat|a minor key|teens|a teenager|babies|toddlers|a schoolgirl|a school girl
+a child|children playing|two kids|a kid's hat|teens|a teenager|babies|toddlers|a schoolgirl|a school girl
 boys|GIRL|an under-age person|underage|a high-schooler|a third grader|youths|a lad|two lasses|father and son
 daughters|a school pupil|a high school student|Junior High|kindergarten|pre-school|young ones|in puberty|a teen girl
 babygirl|TeenGirl|#younggirls|👧|👨‍👩‍👦|7th grade|8th-graders|a year 9 pupil|a sixteenth birthday|12th birthday
@@ -44,7 +44,7 @@ Bronze Age 1200 BC|3 years later|a 5 minute sketch|12 string guitar|16 bit pixel
 Iron Man 3|a man 5 meters away|she is one of the greatest|he is 10 feet tall|they are two in a boat|ready in 14 years
 aged for 12 years|over 10 years, she built it|a woman is 2 times taller|in his 15th year as king
 the first 3 years, in colour|14 years of war
-a woman who is 24 in flat style|she's 30|they are 45|a model 3|models are 3 of a kind|he is 7 times champion
+a woman who is 24 in flat style|she's 30|they are 45|a minor key|a model 3|models are 3 of a kind|he is 7 times champion
 wide shot, a castle|a portrait shot as an oil painting|a photo shoot, a model|a woman in fancy dress|lol i like it
 """
 

@@ -1,0 +1,75 @@
+"""Number words: a run of them becomes digits, "twenty five" as well as "quatre vingt dix"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from dataclasses import dataclass, field
+
+from pruneguard.text.patterns import any_of
+
+_HUGE = 10**6  # stands for every larger number
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The number words of a language.
+
+    `joints` are the words inside a number, as in "twenty *and* one". `ordinals` are the ordinal words from first on,
+    which become digits with "th".
+    """
+
+    values: Mapping[str, int] = field(default_factory=dict)
+    joints: Sequence[str] = ()
+    ordinals: Sequence[str] = ()
+
+    def as_digits(self, words: str) -> str:
+        """The words with digits for numbers."""
+        if self.ordinals:
+            words = self._ordinals.sub(lambda found: f"{self.ordinals.index(found[0]) + 1}th", words)
+        return self._runs.sub(lambda found: self._digits(found[0]), words) if self.values else words
+
+    def _digits(self, run: str) -> str:
+        """The numbers that a run of number words tells, for example "25" or, if it tells two, "2 15"."""
+        numbers: list[int] = []
+        for word in run.split():
+            value = self.values.get(word)
+            if value is None and word in self.joints:
+                continue
+            if value is None:
+                numbers.append(int(word) if len(word) < 7 else _HUGE)
+                spelled = False
+                continue
+            whole = _joined(numbers[-1], value, spelled) if numbers else None
+            if whole is None:
+                numbers.append(value)
+            else:
+                numbers[-1] = whole
+            spelled = True
+        return " ".join(map(str, numbers))
+
+    @cached_property
+    def _ordinals(self) -> re.Pattern[str]:
+        return re.compile(rf"\b{any_of(self.ordinals)}\b")
+
+    @cached_property
+    def _runs(self) -> re.Pattern[str]:
+        word = rf"{any_of(self.values)}\b"
+        joint = rf"(?:{any_of(self.joints)} )?" if self.joints else ""
+        return re.compile(rf"\b(?:\d+ )?{word}(?: {joint}{word})*")
+
+
+def _joined(number: int, value: int, spelled: bool) -> int | None:
+    """The number that a number and a number word make: 20 and 5 are 25, 4 and 20 are 80. None if they are two.
+
+    Digits, which are not `spelled`, make one only with hundreds and thousands: "20 five-year-olds" has two numbers.
+    """
+    if value >= 100:
+        return min(number * value, _HUGE)
+    rest = number % 100
+    if not spelled:
+        return None
+    if (number >= 100 and rest == 0) or (rest >= 10 and rest % 10 == 0 and value < 10) or (rest in (60, 80) and value < 20):
+        return number + value
+    return 80 if (number, value) == (4, 20) else None
