@@ -12,7 +12,7 @@ _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:[ ,.]\d{3})+(?!\d)")
 _DECIMAL = re.compile(r"(?<![\d.,])(\d+)[.,]\d{1,2}(?![\d.,])")
 _RANGE = re.compile(r"(?<=\d) ?[-~] ?(?=\d)")
 # A mark between two letters separates words, and so does a hyphen, unless it stands alone between two spaces.
-_JOINT = re.compile(r"(?<=[^\W\d])[^\w\s](?=[^\W\d])|(?<!\s)[-_]|[-_](?!\s)|['’*+|\"“”]")
+_JOINT = re.compile(r"(?<=[^\W\d])[^\w\s](?=[^\W\d])|(?<!\s)[-_]|[-_](?!\s)|[^-\w\s,.;:()\[\]<>/%°×&@]")
 _TOKEN = re.compile(r"\d+(?:st|nd|rd|th)(?![a-z])|\d+|[^\W\d_]+|[^\w\s]")
 _WORD = re.compile(r"[^\W\d_]+")
 _CYRILLIC = re.compile("[а-яё]")

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pruneguard.text.disguises import unmarked
 from pruneguard.text.numbers import Numbers
+from pruneguard.text.patterns import any_pattern
 from pruneguard.text.reading import Reading
 
 # Parts of patterns in all languages, written <name>.
@@ -52,7 +53,7 @@ class Language:
         shown = self.shown(reading)
         if not shown or not self._any.search(shown):
             return None
-        return next(rule for rule in self.rules if self.compiled(rule.pattern).search(shown))
+        return next(rule for rule in self.rules if self.compiled(rule).search(shown))
 
     def shown(self, reading: Reading) -> str:
         """The text as the rules see it."""
@@ -61,15 +62,22 @@ class Language:
             words = re.sub(rf"(?<=\w){self.split}", r" \g<0>", words)
         return self.numbers.as_digits(words)
 
-    def compiled(self, pattern: str) -> re.Pattern[str]:
-        """The pattern with its parts filled in and without accents."""
-        parts = {**_PARTS, **self.parts}
-        while (filled := re.sub(r"<([a-z]+)>", lambda found: parts[found[1]], pattern)) != pattern:
-            pattern = filled
-        return re.compile(unmarked(pattern if self.script == "kanji" else rf"(?<!\w)(?:{pattern})(?!\w)"))
+    def compiled(self, rule: Rule) -> re.Pattern[str]:
+        """The rule's pattern."""
+        return self._compile(self._whole(rule.pattern))
 
     @cached_property
     def _any(self) -> re.Pattern[str]:
         """All rules in one pattern, which is faster than one after the other. Compiled at the first text."""
-        patterns = [rule.pattern for rule in self.rules]
-        return self.compiled("|".join(patterns))
+        patterns = [self._whole(rule.pattern) for rule in self.rules]
+        return self._compile("|".join(patterns) if self.script == "kanji" else any_pattern(patterns))
+
+    def _whole(self, pattern: str) -> str:
+        """The pattern with its parts filled in."""
+        parts = {**_PARTS, **self.parts}
+        while (filled := re.sub(r"<([a-z]+)>", lambda found: parts[found[1]], pattern)) != pattern:
+            pattern = filled
+        return pattern
+
+    def _compile(self, pattern: str) -> re.Pattern[str]:
+        return re.compile(unmarked(pattern if self.script == "kanji" else rf"(?<!\w)(?:{pattern})(?!\w)"))

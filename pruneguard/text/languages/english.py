@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pruneguard.text.numbers import Numbers
+from pruneguard.text.patterns import any_of
 from pruneguard.text.rules import Language, Rule
 
 _SMALL = (
@@ -22,36 +23,36 @@ ORDINALS = (
     " sixteenth seventeenth eighteenth"
 ).split()
 
+_PERSONS = (
+    "woman man lady female male person human student gal guy friend cousin sibling brother sister nephew niece actress"
+    " actor model singer dancer swimmer rider cyclist skater runner climber player painter pianist violinist guitarist"
+    " drummer musician gymnast athlete apprentice prince princess king queen hero heroine character elf witch"
+).split()
 _PARTS = {
     # A few roman numerals below eighteen; "xviii" is none of them.
     "roman": r"(?:x?(?:iv|vi{0,2}|i{1,3})|i?x)",
     "nth": r"(?<!\d )(?:1[0-7]|\d)(?:st|nd|rd|th)",
     "grade": r"(?<!\d )(?:1[0-2]|[1-9])(?:st|nd|rd|th)",
     "more": r"(?: and an? (?:half|quarter)| (?:to|or|and|until) \d+)?",
+    "old": (
+        r"<more><gap> ?(?:<years><gap> ?(?:s )?(?:[o0] ?[l1!|] ?ds?|of<gap> ?age|young)|(?:year|yr)s?olds?)"
+    ),
     "years": r"(?:y ?[e3] ?[a4@] ?rs?|yrs?)",  # digits inside a word stand apart: "y3ars" is shown as "y 3 ars"
-    "one": (
-        r"(?:woman|man|lady|female|male|person|human|someone|somebody|student|gal|guy|friend|cousin|sibling|brother"
-        r"|sister|nephew|niece|actress|actor|model|singer|dancer|swimmer|rider|cyclist|skater|runner|climber|player"
-        r"|painter|pianist|violinist|guitarist|drummer|musician|gymnast|athlete|apprentice|prince|princess|king|queen"
-        r"|hero|heroine|character|elf|witch|she|he|her|him)"
-    ),
-    "many": (
-        r"(?:women|men|ladies|people|they|them|we|you|i|(?:person|human|student|gal|guy|actor|model|singer|dancer"
-        r"|swimmer|rider|skater|runner|player|athlete|friend|cousin|twin)s)"
-    ),
+    "one": any_of([*_PERSONS, "someone", "somebody", "she", "he", "her", "him"]),
+    "many": any_of([*(f"{person}s" for person in _PERSONS), *"women men ladies people they them we you i twins".split()]),
     "person": r"(?:<one>s?|women|men|ladies|people|boy|girl|baby|child|infant)",
     "hedge": (
         r"(?:(?:only|just|about|around|barely|nearly|almost|maybe|perhaps|probably|possibly|still|already|now|hardly"
         r"|roughly|some|both|not|even|yet|at most|no (?:more|older) than|not (?:more|older) than|an?|mere) )*"
     ),
     "be": (
-        r"(?:(?: (?:who|that))? (?:is|s|are|re|am|m|was|were|be|became|becomes|looks?|looking|seems?|appears?|appearing)"
+        r"(?:(?:<gap> (?:who|that))? (?:is|s|are|re|am|m|was|were|be|became|becomes|looks?|looking|seems?|appears?|appearing)"
         r"(?: like| to be)? <hedge>)"
     ),
     # What follows a person's bare age: the end of the phrase, or more about the person, but no counted thing or unit.
     "ends": r"(?! ?[\w:/%°×<])",
     "goeson": (
-        r"(?= (?:and|in|with|at|on|by|but|who|or|as|while|when|from|today|old|wearing|dressed|nude|naked|bare|topless"
+        r"(?= (?:and|in|with|at|on|by|but|who|or|as|while|when|until|till|because|since|if|next|this|from|today|old|wearing|dressed|nude|naked|bare|topless"
         r"|standing|sitting|lying|kneeling|posing|smiling|looking|holding|walking|dancing|reading|playing)\b)"
     ),
     "free": r"(?:<ends>|<goeson>)",
@@ -64,6 +65,7 @@ _PARTS = {
     "span": "".join(
         rf"(?<!\b{word} )" for word in ("\\dth", "in", "for", "after", "over", "every", "last", "past", "next", "first", "than")
     ),
+    "inmonths": r"<more> (?:months?|weeks?|days?)<gap> olds?",
     "past": r"(?: (?:later|ago|after|before|of|into|since|together|apart|prior|earlier)\b)",
 }
 
@@ -109,8 +111,7 @@ _PHRASES = (
 _AGES = (
     Rule(
         "years old",
-        r"(?:<minor>|(?<!\d )one|an?|<roman>)<more><gap> ?(?:<years><gap> ?(?:s )?(?:[o0] ?[l1!|] ?ds?|of<gap> ?age|young)"
-        r"|(?:year|yr)s?olds?)",
+        r"<minor><old>|(?<!\d )(?:one|an?|<roman>)<old>",
         (
             "a 15 year old",
             "15-year-old",
@@ -149,14 +150,14 @@ _AGES = (
     ),
     Rule(
         "months old",
-        r"(?:\d+|an?|one)<more> (?:months?|weeks?|days?)<gap> olds?",
+        r"\d+<inmonths>|(?:an?|one)<inmonths>",
         ("6 month old baby", "a three-month-old asleep"),
         ("six months of rain",),
     ),
     Rule(
         "under an age",
         r"(?:under|below|beneath|not yet|younger than|(?:no|not) (?:a day )?(?:older|over) than|not a day over)"
-        r"(?: the age of)? (?:1[0-8](?!\d)<count>|\d(?!\d)(?: s\b|<free>))|< ?<most><count>",
+        r"(?: the age of)? (?:1[0-8](?!\d)<count>|\d(?!\d)(?: s\b|<free>))|< <most><count>",
         ("under 18", "under eighteen", "younger than 16", "no older than fifteen", "under-12s", "<18", "not yet 18"),
         ("under two mirrors", "under 18 degrees", "over 18", "under 5 minutes", "below 30"),
     ),

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pruneguard.text.disguises import unmarked
+from pruneguard.text.languages.iberian import JOINTS, TENS
 from pruneguard.text.numbers import Numbers
 from pruneguard.text.rules import Language, Rule
 
 _SMALL = (
     "zero um dois três quatro cinco seis sete oito nove dez onze doze treze quatorze quinze dezesseis dezessete dezoito"
-    " dezenove vinte"
+    " dezenove"
 ).split()
 _TYPED = {"duas": 2, "catorze": 14, "dezasseis": 16, "dezassete": 17, "dezanove": 19}
-_TENS = {"trinta": 30, "quarenta": 40, "cinquenta": 50, "sessenta": 60, "setenta": 70, "oitenta": 80, "noventa": 90}
-NUMBERS = {unmarked(word): value for value, word in enumerate(_SMALL)} | _TYPED | _TENS | {"cem": 100, "cento": 100, "mil": 1000}
+NUMBERS = {unmarked(word): value for value, word in enumerate(_SMALL)} | _TYPED | TENS
 
 PORTUGUESE = Language(
     name="Portuguese",
-    numbers=Numbers(NUMBERS, joints=("e",)),
+    numbers=Numbers(NUMBERS, joints=JOINTS),
     parts={"a": r"(?:uma?|1|o|a|os|as|uns|meu|minha|seu|sua|este|esta|esse|essa|2|3|pequen[oa])"},
     rules=(
         Rule(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pruneguard.text.disguises import unmarked
+from pruneguard.text.languages.iberian import JOINTS, TENS
 from pruneguard.text.numbers import Numbers
 from pruneguard.text.rules import Language, Rule
 
 _SMALL = (
     "cero un dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis diecisiete"
-    " dieciocho diecinueve veinte"
+    " dieciocho diecinueve"
 ).split()
-_TENS = {"treinta": 30, "cuarenta": 40, "cincuenta": 50, "sesenta": 60, "setenta": 70, "ochenta": 80, "noventa": 90}
-NUMBERS = {unmarked(word): value for value, word in enumerate(_SMALL)} | _TENS | {"cien": 100, "ciento": 100, "mil": 1000}
+NUMBERS = {unmarked(word): value for value, word in enumerate(_SMALL)} | TENS
 
 SPANISH = Language(
     name="Spanish",
-    numbers=Numbers(NUMBERS, joints=("y",)),
+    numbers=Numbers(NUMBERS, joints=JOINTS),
     parts={"a": r"(?:una?|1|el|la|los|las|mi|su|tu|este|esta|cada|dos|2|tres|3|y|con|de|del|al|pequeñ[oa]|otr[oa])"},
     rules=(
         Rule(
