@@ -12,13 +12,17 @@ from functools import cache
 from pruneguard.text.rules import Rule
 
 _ANIMALS = (
-    r"(?:alligator|alpaca|antelope|ape|bear|beaver|bird|bison|buffalo|camel|cat|cattle|cheetah|chimpanzee|cow|crocodile"
-    r"|deer|dinosaur|dog|dolphin|donkey|dragon|duck|duckling|eagle|elephant|elk|flamingo|fox|frog|gazelle|giraffe|goat"
+    r"(?:alligator|alpaca|antelope|beaver|bird|bison|buffalo|camel|cat|cattle|cheetah|chimpanzee|cow|crocodile"
+    r"|deer|dinosaur|dog|dolphin|donkey|dragon|duckling|eagle|elephant|elk|flamingo|fox|frog|gazelle|giraffe|goat"
     r"|goose|gorilla|hamster|hedgehog|hippo|hippopotamus|horse|kangaroo|koala|lamb|leopard|lion|lizard|llama|meerkat"
-    r"|monkey|moose|mouse|orangutan|ostrich|otter|owl|panda|parrot|penguin|pig|pony|puppy|rabbit|raccoon|reindeer|rhino"
-    r"|rhinoceros|seal|shark|sheep|sloth|snake|squirrel|swan|tiger|tortoise|turtle|walrus|whale|wolf|yak|zebra)"
+    r"|monkey|moose|mouse|orangutan|ostrich|otter|owl|panda|penguin|pig|pony|puppy|rabbit|raccoon|reindeer|rhino"
+    r"|rhinoceros|shark|sheep|sloth|snake|squirrel|swan|tiger|tortoise|turtle|walrus|whale|wolf|yak|zebra)"
 )
-_KINDS = rf"(?:(?:{_ANIMALS}s?|foxes|geese|mice|ponies|puppies|wolves)(?: (?:calf|calves|cubs?|pups?))?|calf|calves|foals?)"
+_KINDS = (
+    rf"(?:(?:{_ANIMALS}s?|ape|bear|duck|parrot|seal|foxes|geese|mice|ponies|puppies|wolves)"
+    r"(?: (?:calf|calves|cubs?|pups?))?|calf|calves|foals?)"
+)
+_YOUNG = r"\b(?:baby|infant|newborn|juvenile|adolescent) "
 _LOOKS = (
     r"(?:(?:little|small|tiny|big|cute|white|black|brown|gray|grey|yellow|red|golden|spotted|striped|fluffy|wild|african"
     r"|asian|arctic|polar|mountain|sea) )?"
@@ -30,6 +34,8 @@ _ENDS = (
     r"|grazing|hatching|investigates|leaning|licking|looking|looks|lying|laying|napping|nursing|pictured|playing"
     r"|resting|running|sitting|sleeping|sniffing|sniffs|standing|stands|swimming|walking|walks)\b)"
 )
+# After an article these may be verbs: "the baby ducks under a table", "a minor changes clothes".
+_NO_ARTICLE = r"(?<!\ba )(?<!\bthe )(?<!\bthis )(?<!\bthat )(?<!\bmy )(?<!\bhis )(?<!\bher )(?<!\btheir )(?<!\bour )"
 _AGE = (
     r"(?:\d+|[a-z]+(?:-[a-z]+)?)[ -](?:year|month|week|day)s?[ -]old (?=(?:(?:little|small|big|white|black|brown|gray|grey"
     r"|red|blue|green|golden|rescue|german|scottish|irish|french|japanese|single|malt|aged|rusty|used|wooden|brick|stone"
@@ -39,15 +45,23 @@ _AGE = (
 EXEMPTIONS = (
     Rule(
         "young animal",
-        rf"\b(?:baby|infant|newborn|juvenile|adolescent) (?={_LOOKS}{_KINDS}{_ENDS})",
-        ("a baby giraffe", "two baby black sheep in a barn", "an adult and baby giraffe walking", "baby ducks"),
-        ("a baby fox girl", "a baby giraffe costume", "a baby fox woman", "a baby with a giraffe", "a baby chick"),
+        rf"{_YOUNG}(?={_LOOKS}{_KINDS}{_ENDS})"
+        rf"|{_NO_ARTICLE}{_YOUNG}(?={_LOOKS}(?:apes|bears|ducks|parrots|seals){_ENDS})",
+        ("a baby giraffe", "two baby black sheep in a barn", "an adult and baby giraffe walking", "two baby ducks in a pond"),
+        (
+            "a baby fox girl",
+            "a baby fox woman",
+            "a baby giraffe costume",
+            "a baby with a giraffe",
+            "a baby chick",
+            "the baby ducks under a blanket",
+        ),
     ),
     Rule(
         "young goat",
-        r"\bkids?(?= goats?\b)|(?<=\bgoat )kids?\b(?! \w*(?:girl|boy))",
+        rf"\bkids?(?= goats?{_ENDS})|(?<=\bgoat )kids?\b{_ENDS}",
         ("a kid goat", "two goat kids in a field"),
-        ("a kid with a goat",),
+        ("a kid with a goat", "a goat kid girl"),
     ),
     Rule(
         "colour",
@@ -71,17 +85,18 @@ EXEMPTIONS = (
     ),
     Rule(
         "minor as an adjective",
-        r"\bminor (?=(?:key|scale|chord|third|triad|change|detail|damage|scratch|scratche|adjustment|repair|league|planet"
-        r"|avalanche|road|flaw|difference|improvement|correction|variation)s?\b)",
+        r"\bminor (?=(?:key|scale|chord|third|triad|change|detail|scratch|adjustment|repair|league|planet|avalanche|flaw"
+        rf"|difference|improvement|correction|variation|damage)\b)|{_NO_ARTICLE}\bminor (?=(?:key|scale|chord|change|detail"
+        r"|scratche|adjustment|repair|league|planet|avalanche|flaw|difference|improvement|correction|variation)s\b)",
         ("a minor key", "after minor changes", "a minor league stadium"),
-        ("a minor in a league", "a minor with a key"),
+        ("a minor in a league", "a minor with a key", "a minor changes clothes", "the minor scales a wall"),
     ),
     Rule(
         "minor in a name",
-        r"(?<=\bursa )minor\b|(?<=\basia )minor\b"
-        r"|(?<=\bin [a-g] )minor\b|(?<=\bin [a-g][ -]flat )minor\b|(?<=\bin [a-g][ -]sharp )minor\b",
+        r"(?<=\bursa )minor\b|(?<=\bcanis )minor\b|(?<=\basia )minor\b"
+        r"|(?<=\bin [b-g] )minor\b|(?<=\bin [a-g][ -]flat )minor\b|(?<=\bin [a-g][ -]sharp )minor\b",
         ("a map of asia minor", "ursa minor at night", "a sonata in c minor", "a nocturne in e-flat minor"),
-        ("c, a minor", "a minor in a room"),
+        ("c, a minor", "a minor in a room", "interest in a minor"),
     ),
     Rule(
         "age of an animal",
@@ -99,6 +114,7 @@ EXEMPTIONS = (
     ),
 )
 
+_AGE_WORD = re.compile(r"baby|infant|newborn|juvenile|adolescent|kid|minor|[ -]old")
 _VOID = re.compile(
     r"costume|cosplay|onesie|\bears?\b|\btails?\b|lingerie|bikini|underwear|pant(?:y|ies)\b|\bbra\b|corset|stocking"
     r"|nud(?:e|ity)|naked|topless|undress|nsfw|sex|erotic|hentai|anthro|furry|furries|kemono|humanoid|\bhumans?\b|hybrid"
@@ -108,7 +124,7 @@ _VOID = re.compile(
 def without_exempt(text: str) -> str:
     """The text in lower case, without the age words that are exempt."""
     lower = text.lower()
-    if not _words().search(lower) or _VOID.search(lower):
+    if not _AGE_WORD.search(lower) or _VOID.search(lower):
         return lower
     return _words().sub("", lower)
 

@@ -32,22 +32,22 @@ class Numbers:
 
     def _digits(self, run: str) -> str:
         """The numbers that a run of number words tells, for example "25" or, if it tells two, "2 15"."""
-        numbers: list[int] = []
+        parts: list[str] = []
+        number, spelled, joint = 0, False, ""
         for word in run.split():
             value = self.values.get(word)
-            if value is None and word in self.joints:
+            if value is None and not word.isdecimal():
+                joint = word
                 continue
-            if value is None:
-                numbers.append(int(word) if len(word) < 7 else _HUGE)
-                spelled = False
-                continue
-            whole = _joined(numbers[-1], value, spelled) if numbers else None
-            if whole is None:
-                numbers.append(value)
+            # Python refuses to convert numbers of thousands of digits; no such number is an age.
+            next_ = value if value is not None else int(word) if len(word) < 7 else _HUGE
+            if parts and value is not None and (whole := _joined(number, value, spelled)) is not None:
+                parts[-1], number = str(whole), whole
             else:
-                numbers[-1] = whole
-            spelled = True
-        return " ".join(map(str, numbers))
+                parts += [joint, str(next_)] if joint else [str(next_)]
+                number = next_
+            spelled, joint = value is not None, ""
+        return " ".join(parts)
 
     @cached_property
     def _ordinals(self) -> re.Pattern[str]:
@@ -67,9 +67,11 @@ def _joined(number: int, value: int, spelled: bool) -> int | None:
     """
     if value >= 100:
         return min(number * value, _HUGE)
-    rest = number % 100
     if not spelled:
         return None
-    if (number >= 100 and rest == 0) or (rest >= 10 and rest % 10 == 0 and value < 10) or (rest in (60, 80) and value < 20):
+    rest = number % 100
+    after_hundreds = number >= 100 and rest == 0
+    after_tens = (rest >= 10 and rest % 10 == 0 and value < 10) or (rest in (60, 80) and value < 20)
+    if after_hundreds or after_tens:
         return number + value
     return 80 if (number, value) == (4, 20) else None

@@ -10,6 +10,7 @@ from pruneguard.text.disguises import plain, unmarked
 
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:[ ,.]\d{3})+(?!\d)")
 _DECIMAL = re.compile(r"(?<![\d.,])(\d+)[.,]\d{1,2}(?![\d.,])")
+_FRACTION = re.compile(r"\d\u2044\d+")  # "9½" is 91⁄2 by now
 _RANGE = re.compile(r"(?<=\d) ?[-~] ?(?=\d)")
 # A mark between two letters separates words, and so does a hyphen, unless it stands alone between two spaces.
 _JOINT = re.compile(r"(?<=[^\W\d])[^\w\s](?=[^\W\d])|(?<!\s)[-_]|[-_](?!\s)|[^-\w\s,.;:()\[\]<>/%°×&@]")
@@ -59,7 +60,7 @@ class Reading:
 def _words(text: str) -> str:
     """The words, digits and marks of a text; numbers have neither separators nor decimals, and ranges a "to"."""
     text = _GROUPED.sub(lambda found: re.sub(r"[ ,.]", "", found[0]), text)
-    text = _RANGE.sub(" to ", _DECIMAL.sub(r"\1", text))
+    text = _RANGE.sub(" to ", _DECIMAL.sub(r"\1", _FRACTION.sub("", text)))
     return re.sub(r"(?<!\d)0+(?=\d)", "", " ".join(_TOKEN.findall(_JOINT.sub(" ", text))))
 
 
