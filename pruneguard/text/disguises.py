@@ -118,4 +118,6 @@ def _plain_char(char: str) -> str:
 
 @lru_cache(maxsize=2**13)
 def _is_invisible(char: str) -> bool:
-    return unicodedata.category(char) in ("Mn", "Me", "Cf") or (not char.isascii() and unicodedata.category(char) == "Cc")
+    return unicodedata.category(char) in ("Mn", "Me", "Cf") or (
+        not char.isascii() and unicodedata.category(char) == "Cc"
+    )

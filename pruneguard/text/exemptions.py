@@ -24,7 +24,8 @@ _KINDS = (
 )
 _YOUNG = r"\b(?:baby|infant|newborn|juvenile|adolescent) "
 _LOOKS = (
-    r"(?:(?:little|small|tiny|big|cute|white|black|brown|gray|grey|yellow|red|golden|spotted|striped|fluffy|wild|african"
+    r"(?:(?:little|small|tiny|big|cute|white|black|brown|gray|grey|yellow|red|golden|spotted|striped|fluffy|wild"
+    r"|african"
     r"|asian|arctic|polar|mountain|sea) )?"
 )
 # What may follow the noun. A noun that goes on, as in "baby fox woman" or "dog owner", is not exempt.
@@ -37,8 +38,10 @@ _ENDS = (
 # After an article these may be verbs: "the baby ducks under a table", "a minor changes clothes".
 _NO_ARTICLE = r"(?<!\ba )(?<!\bthe )(?<!\bthis )(?<!\bthat )(?<!\bmy )(?<!\bhis )(?<!\bher )(?<!\btheir )(?<!\bour )"
 _AGE = (
-    r"(?:\d+|[a-z]+(?:-[a-z]+)?)[ -](?:year|month|week|day)s?[ -]old (?=(?:(?:little|small|big|white|black|brown|gray|grey"
-    r"|red|blue|green|golden|rescue|german|scottish|irish|french|japanese|single|malt|aged|rusty|used|wooden|brick|stone"
+    r"(?:\d+|[a-z]+(?:-[a-z]+)?)[ -](?:year|month|week|day)s?[ -]old (?=(?:(?:little|small|big|white|black|brown"
+    r"|gray|grey"
+    r"|red|blue|green|golden|rescue|german|scottish|irish|french|japanese|single|malt|aged|rusty|used|wooden|brick"
+    r"|stone"
     r"|apple|maple|pine|olive) ){0,2}"
 )
 
@@ -47,7 +50,12 @@ EXEMPTIONS = (
         "young animal",
         rf"{_YOUNG}(?={_LOOKS}{_KINDS}{_ENDS})"
         rf"|{_NO_ARTICLE}{_YOUNG}(?={_LOOKS}(?:apes|bears|ducks|parrots|seals){_ENDS})",
-        ("a baby giraffe", "two baby black sheep in a barn", "an adult and baby giraffe walking", "two baby ducks in a pond"),
+        (
+            "a baby giraffe",
+            "two baby black sheep in a barn",
+            "an adult and baby giraffe walking",
+            "two baby ducks in a pond",
+        ),
         (
             "a baby fox girl",
             "a baby fox woman",
@@ -85,8 +93,10 @@ EXEMPTIONS = (
     ),
     Rule(
         "minor as an adjective",
-        r"\bminor (?=(?:key|scale|chord|third|triad|change|detail|scratch|adjustment|repair|league|planet|avalanche|flaw"
-        rf"|difference|improvement|correction|variation|damage)\b)|{_NO_ARTICLE}\bminor (?=(?:key|scale|chord|change|detail"
+        r"\bminor (?=(?:key|scale|chord|third|triad|change|detail|scratch|adjustment|repair|league|planet|avalanche"
+        r"|flaw"
+        rf"|difference|improvement|correction|variation|damage)\b)|{_NO_ARTICLE}\bminor (?=(?:key|scale|chord|change"
+        rf"|detail"
         r"|scratche|adjustment|repair|league|planet|avalanche|flaw|difference|improvement|correction|variation)s\b)",
         ("a minor key", "after minor changes", "a minor league stadium"),
         ("a minor in a league", "a minor with a key", "a minor changes clothes", "the minor scales a wall"),
@@ -117,7 +127,8 @@ EXEMPTIONS = (
 _AGE_WORD = re.compile(r"baby|infant|newborn|juvenile|adolescent|kid|minor|[ -]old")
 _VOID = re.compile(
     r"costume|cosplay|onesie|\bears?\b|\btails?\b|lingerie|bikini|underwear|pant(?:y|ies)\b|\bbra\b|corset|stocking"
-    r"|nud(?:e|ity)|naked|topless|undress|nsfw|sex|erotic|hentai|anthro|furry|furries|kemono|humanoid|\bhumans?\b|hybrid"
+    r"|nud(?:e|ity)|naked|topless|undress|nsfw|sex|erotic|hentai|anthro|furry|furries|kemono|humanoid|\bhumans?\b"
+    r"|hybrid"
 )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count
 
+from pruneguard.text.disguises import unmarked
 from pruneguard.text.patterns import any_of
 
 _HUGE = 10**6  # stands for every larger number
@@ -16,18 +18,17 @@ _HUGE = 10**6  # stands for every larger number
 class Numbers:
     """The number words of a language.
 
-    `joints` are the words inside a number, as in "twenty *and* one". `ordinals` are the ordinal words from first on,
-    which become digits with "th".
+    `joints` are the words inside a number, as in "twenty *and* one". `ordinals` become digits with "th".
     """
 
     values: Mapping[str, int] = field(default_factory=dict)
     joints: Sequence[str] = ()
-    ordinals: Sequence[str] = ()
+    ordinals: Mapping[str, int] = field(default_factory=dict)
 
     def as_digits(self, words: str) -> str:
         """The words with digits for numbers."""
         if self.ordinals:
-            words = self._ordinals.sub(lambda found: f"{self.ordinals.index(found[0]) + 1}th", words)
+            words = self._ordinals.sub(lambda found: f"{self.ordinals[found[0]]}th", words)
         return self._runs.sub(lambda found: self._digits(found[0]), words) if self.values else words
 
     def _digits(self, run: str) -> str:
@@ -58,6 +59,11 @@ class Numbers:
         word = rf"{any_of(self.values)}\b"
         joint = rf"(?:{any_of(self.joints)} )?" if self.joints else ""
         return re.compile(rf"\b(?:\d+ )?{word}(?: {joint}{word})*")
+
+
+def counted(words: str, first: int, step: int = 1) -> dict[str, int]:
+    """The number of each word: `first` for the first one, then by `step`. Words lose their accents, as texts do."""
+    return {unmarked(word): number for number, word in zip(count(first, step), words.split(), strict=False)}
 
 
 def _joined(number: int, value: int, spelled: bool) -> int | None:

@@ -81,4 +81,3 @@ def _places() -> dict[tuple[int, int, str], frozenset[str]]:
         for at, char in enumerate(term):
             places[len(term), at, char].add(term)
     return {key: frozenset(terms) for key, terms in places.items()}
-

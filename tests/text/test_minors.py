@@ -31,7 +31,19 @@ k i d s|ǥirl|gⅰrl|ʙᴏʏ|🅱🅾🆈|🇰🇮🇩|kıd|кид|ցirl|ꮯhild
 """
 UNITS = (
     *("a ", "1", "a.b-", "9 years ", "x", "q w e r t z ", "1 year…", "age" + " " * 100, "111 ", "8-", "½", "a*b ", "!"),
-    *("\u2800", "\U0001d800", "\u0301", "👍", "各", "각", "лет ", "twenty and ", "she is only ", "baby black ", "l i l "),
+    *(
+        "\u2800",
+        "\U0001d800",
+        "\u0301",
+        "👍",
+        "各",
+        "각",
+        "лет ",
+        "twenty and ",
+        "she is only ",
+        "baby black ",
+        "l i l ",
+    ),
 )
 ALLOWED = """
 a red star in flat style|a bare mannequin in flat style|adult woman|18 year old building|a 2,000 year old temple

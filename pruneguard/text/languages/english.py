@@ -2,57 +2,59 @@
 
 from __future__ import annotations
 
-from pruneguard.text.numbers import Numbers
+from pruneguard.text.numbers import Numbers, counted
 from pruneguard.text.patterns import any_of
 from pruneguard.text.rules import Language, Rule
 
-_SMALL = (
-    "zero two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety hundred".split()
 # "One" is no number here, because it is a pronoun more often; the rules spell it out where it counts.
-NUMBERS = (
-    {word: value + (value > 0) for value, word in enumerate(_SMALL)}
-    | {word: 10 * tens for tens, word in enumerate(_TENS, 2)}
-    | {word + "s": value + 2 for value, word in enumerate(_SMALL[1:])}
-    | {"hundred": 100, "thousand": 1000, "million": 10**6}
-)
-ORDINALS = (
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth"
-    " sixteenth seventeenth eighteenth"
-).split()
+NUMBERS = {
+    **{"zero": 0, "hundred": 100, "thousand": 1000, "million": 10**6},
+    **counted("two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen", 2),
+    **counted("seventeen eighteen nineteen", 17),
+    **counted("twos threes fours fives sixes sevens eights nines tens elevens twelves thirteens fourteens", 2),
+    **counted("fifteens sixteens seventeens eighteens", 15),
+    **counted("twenty thirty forty fifty sixty seventy eighty ninety", 20, 10),
+}
+ORDINALS = {
+    **counted("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth", 1),
+    **counted("fourteenth fifteenth sixteenth seventeenth eighteenth", 14),
+}
 
+# fmt: off
 _PERSONS = (
-    "woman man lady female male person human student gal guy friend cousin sibling brother sister nephew niece actress"
-    " actor model singer dancer swimmer rider cyclist skater runner climber player painter pianist violinist guitarist"
-    " drummer musician gymnast athlete apprentice prince princess king queen hero heroine character elf witch"
-).split()
+    "actor", "actress", "apprentice", "athlete", "brother", "character", "climber", "cousin", "cyclist", "dancer",
+    "drummer", "elf", "female", "friend", "gal", "guitarist", "guy", "gymnast", "hero", "heroine", "human", "king",
+    "lady", "male", "man", "model", "musician", "nephew", "niece", "painter", "person", "pianist", "player", "prince",
+    "princess", "queen", "rider", "runner", "sibling", "singer", "sister", "skater", "student", "swimmer", "violinist",
+    "witch", "woman",
+)
+_GROUPS = ("i", "ladies", "men", "people", "them", "they", "twins", "we", "women", "you")
+# fmt: on
 _PARTS = {
     # A few roman numerals below eighteen; "xviii" is none of them.
     "roman": r"(?:x?(?:iv|vi{0,2}|i{1,3})|i?x)",
     "nth": r"(?<!\d )(?:1[0-7]|\d)(?:st|nd|rd|th)",
     "grade": r"(?<!\d )(?:1[0-2]|[1-9])(?:st|nd|rd|th)",
     "more": r"(?: and an? (?:half|quarter)| (?:to|or|and|until) \d+)?",
-    "old": (
-        r"<more><gap> ?(?:<years><gap> ?(?:s )?(?:[o0] ?[l1!|] ?ds?|of<gap> ?age|young)|(?:year|yr)s?olds?)"
-    ),
+    "old": (r"<more><gap> ?(?:<years><gap> ?(?:s )?(?:[o0] ?[l1!|] ?ds?|of<gap> ?age|young)|(?:year|yr)s?olds?)"),
     "years": r"(?:y ?[e3] ?[a4@] ?rs?|yrs?)",  # digits inside a word stand apart: "y3ars" is shown as "y 3 ars"
     "one": any_of([*_PERSONS, "someone", "somebody", "she", "he", "her", "him"]),
-    "many": any_of([*(f"{person}s" for person in _PERSONS), *"women men ladies people they them we you i twins".split()]),
+    "many": any_of([*(f"{person}s" for person in _PERSONS), *_GROUPS]),
     "person": r"(?:<one>s?|women|men|ladies|people|boy|girl|baby|child|infant)",
     "hedge": (
         r"(?:(?:only|just|about|around|barely|nearly|almost|maybe|perhaps|probably|possibly|still|already|now|hardly"
         r"|roughly|some|both|not|even|yet|at most|no (?:more|older) than|not (?:more|older) than|an?|mere) )*"
     ),
     "be": (
-        r"(?:(?:<gap> (?:who|that))? (?:is|s|are|re|am|m|was|were|be|became|becomes|looks?|looking|seems?|appears?|appearing)"
+        r"(?:(?:<gap> (?:who|that))? (?:is|s|are|re|am|m|was|were|be|became|becomes|looks?|looking|seems?|appears?"
+        r"|appearing)"
         r"(?: like| to be)? <hedge>)"
     ),
     # What follows a person's bare age: the end of the phrase, or more about the person, but no counted thing or unit.
     "ends": r"(?! ?[\w:/%°×<])",
     "goeson": (
-        r"(?= (?:and|in|with|at|on|by|but|who|or|as|while|when|until|till|because|since|if|next|this|from|today|old|wearing|dressed|nude|naked|bare|topless"
+        r"(?= (?:and|in|with|at|on|by|but|who|or|as|while|when|until|till|because|since|if|next|this|from|today|old"
+        r"|wearing|dressed|nude|naked|bare|topless"
         r"|standing|sitting|lying|kneeling|posing|smiling|looking|holding|walking|dancing|reading|playing)\b)"
     ),
     "free": r"(?:<ends>|<goeson>)",
@@ -63,7 +65,8 @@ _PARTS = {
         r"|g|mb|k|d|bit|bits|of)\b)"
     ),
     "span": "".join(
-        rf"(?<!\b{word} )" for word in ("\\dth", "in", "for", "after", "over", "every", "last", "past", "next", "first", "than")
+        rf"(?<!\b{word} )"
+        for word in ("\\dth", "in", "for", "after", "over", "every", "last", "past", "next", "first", "than")
     ),
     "inmonths": r"<more> (?:months?|weeks?|days?)<gap> olds?",
     "past": r"(?: (?:later|ago|after|before|of|into|since|together|apart|prior|earlier)\b)",
@@ -80,10 +83,18 @@ _PHRASES = (
     ),
     Rule(
         "school",
-        r"(?:high|middle|junior|elementary|primary|secondary|grade|nursery) ?school(?:s|ers?)?|junior high|pre ?schools?"
+        r"(?:high|middle|junior|elementary|primary|secondary|grade|nursery) ?school(?:s|ers?)?|junior high"
+        r"|pre ?schools?"
         r"|kindergartens?|day ?cares?|schoolers?|school (?:pupils?|uniforms?|aged?)|pre k(?:indergarten)?"
         r"|(?:elementary|middle|primary) (?:student|pupil)s?|sixth form(?:er)?s?",
-        ("a high school student", "Junior High", "pre-school", "a high-schooler", "kindergarten", "an elementary pupil"),
+        (
+            "a high school student",
+            "Junior High",
+            "pre-school",
+            "a high-schooler",
+            "kindergarten",
+            "an elementary pupil",
+        ),
         ("an old school tattoo", "a school of fish", "a student at university"),
     ),
     Rule(
@@ -139,8 +150,24 @@ _AGES = (
         "aged",
         r"age[sd]?<gap>(?: (?:of|is|at|only|just|about|around|between|barely|a mere))*<gap> <minor>"
         r"(?! (?:\d|d|k|th|st|nd|rd|px|mm|cm)\b)",
-        ("aged 12", "age 12", "age: 9", "under the age of 16", "aged seventeen", "aged between 8 and 12", "ages 8 to 12"),
-        ("aged 30", "age of 18", "ice age 3D render", "Bronze Age 1200 BC", "aged for 12 years", "page 12", "aged sixty"),
+        (
+            "aged 12",
+            "age 12",
+            "age: 9",
+            "under the age of 16",
+            "aged seventeen",
+            "aged between 8 and 12",
+            "ages 8 to 12",
+        ),
+        (
+            "aged 30",
+            "age of 18",
+            "ice age 3D render",
+            "Bronze Age 1200 BC",
+            "aged for 12 years",
+            "page 12",
+            "aged sixty",
+        ),
     ),
     Rule(
         "age group",
@@ -173,16 +200,23 @@ _AGES = (
         ("a climber who is almost eighteen", "a year short of eighteen"),
         ("nearly 15 birds", "almost 30"),
     ),
-    Rule("and younger", r"<most> (?:or|and|&) (?:under|younger|below)", ("15 or younger", "12 and under"), ("30 or younger",)),
+    Rule(
+        "and younger",
+        r"<most> (?:or|and|&) (?:under|younger|below)",
+        ("15 or younger", "12 and under"),
+        ("30 or younger",),
+    ),
     Rule(
         "turns",
-        r"turn(?:s|ed|ing)? (?:<minor>(?:<free>|(?= (?:yesterday|now|this|last|next|years?)\b))|1[0-7] (?:yesterday|now))",
+        r"turn(?:s|ed|ing)? (?:<minor>(?:<free>|(?= (?:yesterday|now|this|last|next|years?)\b))|1[0-7] (?:yesterday"
+        r"|now))",
         ("turned 15 today", "turns 16", "just turned thirteen"),
         ("turning 15 degrees", "turned 30", "a turn to the left"),
     ),
     Rule(
         "not yet an age",
-        r"(?:(?:will|ll|won t|about to|going to|has not|hasn t|have not|haven t|not)(?: yet)?(?: be| turn| turned| been)"
+        r"(?:(?:will|ll|won t|about to|going to|has not|hasn t|have not|haven t|not)(?: yet)?(?: be| turn| turned"
+        r"| been)"
         r"|isn t|aren t|wasn t|is not yet) <most><free>",
         ("she will be sixteen", "he won't be eighteen", "about to turn 18", "has not yet turned 18"),
         ("it will be 16 feet tall", "she will be 30"),
@@ -202,7 +236,8 @@ _AGES = (
     ),
     Rule(
         "grade",
-        r"<grade> (?:grade(?:rs?|s)?|formers?|form (?:pupil|student|class)\w*)|(?:grade|year|form|class) (?:1[0-3]|[1-9]|one)"
+        r"<grade> (?:grade(?:rs?|s)?|formers?|form (?:pupil|student|class)\w*)|(?:grade|year|form|class) (?:1[0-3]"
+        r"|[1-9]|one)"
         r" (?:student|pupil|class|learner|kid)s?|in grade (?:1[0-2]|[1-9])",
         ("7th grade", "8th-graders", "a third grader", "a year 9 pupil", "a fifth-form pupil"),
         ("third floor", "a grade 5 bolt", "a first form of life"),
@@ -222,7 +257,14 @@ _AGES = (
             "she's 16",
             "she was twelve in a garden",
         ),
-        ("a woman, 45, in a garden", "a woman, 16:9", "woman, 4 birds", "Iron Man 3", "he is 10 feet tall", "a model 3"),
+        (
+            "a woman, 45, in a garden",
+            "a woman, 16:9",
+            "woman, 4 birds",
+            "Iron Man 3",
+            "he is 10 feet tall",
+            "a model 3",
+        ),
     ),
     Rule(
         "people of an age",
@@ -262,7 +304,8 @@ _AGES = (
     ),
     Rule(
         "years, of a person",
-        r"<minor> ?(?:<years>|y) ?<person>|<one>(?:<be>|<gap> [,(\[:;-] ?| of <hedge>| )<minor> ?(?:<years>|y)(?!<past>)",
+        r"<minor> ?(?:<years>|y) ?<person>|<one>(?:<be>|<gap> [,(\[:;-] ?| of <hedge>| )<minor> ?(?:<years>"
+        r"|y)(?!<past>)",
         ("14yr woman", "a person of 14 years", "a female 14 yrs", "a person of fifteen years"),
         ("a man 3 years later", "25 years woman"),
     ),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pruneguard.text.numbers import Numbers
+from pruneguard.text.numbers import Numbers, counted
 from pruneguard.text.rules import Language, Rule
 
-_SMALL = "zero un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize".split()
-_TENS = {"vingt": 20, "vingts": 20, "trente": 30, "quarante": 40, "cinquante": 50, "soixante": 60, "septante": 70}
-NUMBERS = {word: value for value, word in enumerate(_SMALL)} | _TENS | {"cent": 100, "cents": 100, "mille": 1000}
+NUMBERS = {
+    **counted("zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize", 0),
+    **counted("vingt trente quarante cinquante soixante septante huitante nonante", 20, 10),
+    **{"vingts": 20, "cent": 100, "cents": 100, "mille": 1000},
+}
 
 FRENCH = Language(
     name="French",
@@ -16,7 +18,8 @@ FRENCH = Language(
     rules=(
         Rule(
             "girl",
-            r"filles|<a> fille|(?:jeunes?|petites?|sa|ta|la) fille|fille (?:de|au|aux|avec|dans|en|sur|qui)|fillettes?|gamines?|gosselines?|pucelles?",
+            r"filles|<a> fille|(?:jeunes?|petites?|sa|ta|la) fille|fille (?:de|au|aux|avec|dans|en|sur|qui)"
+            r"|fillettes?|gamines?|gosselines?|pucelles?",
             ("une fille au parc", "une fillette", "une jeune fille"),
             ("une femme au parc", "a filly", "a half fille glass"),
         ),
@@ -28,20 +31,23 @@ FRENCH = Language(
         ),
         Rule(
             "child",
-            r"enfants?|enfance|enfantine?s?|bébés?|nourrissons?|nouveaux? nés?|bambine?s?|gosses?|mioches?|mômes?|marmots?"
+            r"enfants?|enfance|enfantine?s?|bébés?|nourrissons?|nouveaux? nés?|bambine?s?|gosses?|mioches?|mômes?"
+            r"|marmots?"
             r"|<a> tout petits?(?! ?\w)|<a> tout petits? (?:avec|dans|sur|qui|et)",
             ("un enfant joue", "des bébés", "un nouveau-né", "un tout-petit avec un seau", "un gosse"),
             ("un tout petit village", "an elephant"),
         ),
         Rule(
             "teenager",
-            r"adolescente?s?|<a> ados?|pré ?ados?|préadolescente?s?|<a> mineure?s?(?! de (?:charbon|fond|or)\b)|puberté",
+            r"adolescente?s?|<a> ados?|pré ?ados?|préadolescente?s?|<a> mineure?s?(?! de (?:charbon|fond|or)\b)"
+            r"|puberté",
             ("un adolescent", "des ados", "une mineure", "une adolescente"),
             ("much ado about nothing", "un mineur de charbon", "une sonate en la mineur"),
         ),
         Rule(
             "pupil",
-            r"écoli(?:er|ère)s?|collégien(?:ne)?s?|lycéen(?:ne)?s?|<a> élèves?|écoles? (?:maternelle|primaire|élémentaire)s?"
+            r"écoli(?:er|ère)s?|collégien(?:ne)?s?|lycéen(?:ne)?s?|<a> élèves?|écoles? (?:maternelle|primaire"
+            r"|élémentaire)s?"
             r"|<a> maternelle",
             ("une écolière", "des collégiens", "une lycéenne", "un élève au tableau", "une école primaire"),
             ("un prix élevé", "un étudiant à l'université"),
@@ -52,7 +58,14 @@ FRENCH = Language(
             r"<minor> ans?(?! (?:d (?:expérience|existence|ancienneté|âge|histoire|amour|affilée)|de \w+"
             r"|plus (?:tard|tôt)|après|avant|auparavant|durant)\b)|âgée?s? (?:de|d|entre) <minor>|âge : <minor>",
             ("quinze ans", "une danseuse âgée de 13 ans", "elle a 14 ans", "dix-sept ans", "âge : 12"),
-            ("25 ans", "trente-cinq ans", "15 ans d'expérience", "vingt et un ans", "il y a dix ans", "dix ans de guerre"),
+            (
+                "25 ans",
+                "trente-cinq ans",
+                "15 ans d'expérience",
+                "vingt et un ans",
+                "il y a dix ans",
+                "dix ans de guerre",
+            ),
         ),
         Rule(
             "under an age",

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from pruneguard.text.disguises import unmarked
-from pruneguard.text.numbers import Numbers
+from pruneguard.text.numbers import Numbers, counted
 from pruneguard.text.rules import Language, Rule
 
-_SMALL = (
-    "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn"
-    " achtzehn neunzehn zwanzig"
-).split()
-_TYPED = {"fuenf": 5, "zwoelf": 12, "fuenfzehn": 15}
-NUMBERS = {unmarked(word): value for value, word in enumerate(_SMALL)} | _TYPED | {"hundert": 100, "tausend": 1000}
+NUMBERS = {
+    **counted("null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn", 0),
+    **counted("sechzehn siebzehn achtzehn neunzehn zwanzig", 16),
+    **{"fuenf": 5, "zwoelf": 12, "fuenfzehn": 15, "hundert": 100, "tausend": 1000},
+}
 
 _PARTS = {
-    "my": r"(?:ein|das|dem|dieses|jedes|kein|mein|dein|sein|ihr|unser|kleines|junges|schlafendes|spielendes|als|vom|und)",
+    "my": r"(?:ein|das|dem|dieses|jedes|kein|mein|dein|sein|ihr|unser|kleines|junges|schlafendes|spielendes|als|vom"
+    r"|und)",
     "the": r"(?:ein|der|dem|den|dieser|diesem|mein|sein|ihr|kleiner|kleinen|2|3|4|einige|mehrere)",
-    "then": r"(?:an|am|auf|aus|bei|beim|hinter|im|in|ist|isst|liest|mit|neben|sitzt|spielt|spielen|steht|und|unter|vor|der)",
+    "then": r"(?:an|am|auf|aus|bei|beim|hinter|im|in|ist|isst|liest|mit|neben|sitzt|spielt|spielen|steht|und|unter"
+    r"|vor|der)",
 }
 
 GERMAN = Language(
@@ -27,7 +27,8 @@ GERMAN = Language(
     rules=(
         Rule(
             "girl",
-            r"mädchen(?:s|haft\w*)?|maedchen(?:s|haft\w*)?|mäd(?:e|er)?ls?|maedels?|töchter(?:chen|lein)?n?|toechter|tochter",
+            r"mädchen(?:s|haft\w*)?|maedchen(?:s|haft\w*)?|mäd(?:e|er)?ls?|maedels?|töchter(?:chen|lein)?n?|toechter"
+            r"|tochter",
             ("ein Mädchen im Park", "zwei maedchen", "meine Tochter"),
             ("eine Frau im Park", "ein Mädesüß"),
         ),
@@ -61,27 +62,31 @@ GERMAN = Language(
         ),
         Rule(
             "years old",
-            r"<minor> jahren? (?:alt\w*|jung\w*)|ein jahr alt\w*|<minor>(?: und| bis| oder| to)*(?: \d+)? jae?hrig\w*|im alter von <minor>"
+            r"<minor> jahren? (?:alt\w*|jung\w*)|ein jahr alt\w*|<minor>(?: und| bis| oder"
+            r"| to)*(?: \d+)? jae?hrig\w*|im alter von <minor>"
             r"|alter<gap> <minor>",
             ("15 Jahre alt", "ein 15-jähriger Junge", "eine Fünfzehnjährige", "im Alter von 13 Jahren", "Alter: 14"),
             ("18 Jahre alt", "fünfundzwanzigjährig", "15 Jahre Garantie", "eine 300 Jahre alte Eiche", "einmalig"),
         ),
         Rule(
             "under an age",
-            r"(?:unter|jünger als|juenger als) <most>(?: jahren?)?(?! (?:euro|grad|kilo\w*|meter\w*|minuten|sekunden|°))",
+            r"(?:unter|jünger als|juenger als) <most>(?: jahren?)?(?! (?:euro|grad|kilo\w*|meter\w*|minuten|sekunden"
+            r"|°))",
             ("unter 18 Jahren", "jünger als sechzehn"),
             ("unter 18 Grad", "unter 30 Jahren"),
         ),
         Rule(
             "is an age",
-            r"(?:sie|er|es|ich) (?:ist|bin|war|wird|wurde) (?:(?:erst|gerade|nur|fast|knapp|schon|noch) )*<minor>(?: jahre)?"
+            r"(?:sie|er|es|ich) (?:ist|bin|war|wird|wurde) (?:(?:erst|gerade|nur|fast|knapp|schon"
+            r"|noch) )*<minor>(?: jahre)?"
             r"(?! ?[\w:%°])|[a-z]+ , <minor> jahre(?! ?\w)",
             ("sie ist vierzehn", "er wird 12", "Porträt, 11 Jahre, blond"),
             ("sie ist dreißig", "er ist 12 Meter lang"),
         ),
         Rule(
             "birthday",
-            r"(?:<minor> \.|<minor>\.|(?:erste|zweite|dritte|vierte|fünfte|sechste|siebte|achte|neunte|zehnte|elfte|zwölfte"
+            r"(?:<minor> \.|<minor>\.|(?:erste|zweite|dritte|vierte|fünfte|sechste|siebte|achte|neunte|zehnte|elfte"
+            r"|zwölfte"
             r"|dreizehnte|vierzehnte|fünfzehnte|sechzehnte|siebzehnte)[mnrs]?) geburtstag",
             ("ihr zehnter Geburtstag", "zum 12. Geburtstag"),
             ("zum 50. Geburtstag", "ein Geburtstag"),

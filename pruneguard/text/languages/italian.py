@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pruneguard.text.numbers import Numbers
+from pruneguard.text.numbers import Numbers, counted
 from pruneguard.text.rules import Language, Rule
 
-_SMALL = (
-    "zero un due tre quattro cinque sei sette otto nove dieci undici dodici tredici quattordici quindici sedici"
-    " diciassette diciotto diciannove venti"
-).split()
-_TENS = {"trenta": 30, "quaranta": 40, "cinquanta": 50, "sessanta": 60, "settanta": 70, "ottanta": 80, "novanta": 90}
-NUMBERS = {word: value for value, word in enumerate(_SMALL)} | _TENS | {"cento": 100, "mille": 1000, "mila": 1000}
+NUMBERS = {
+    **counted("zero un due tre quattro cinque sei sette otto nove dieci undici dodici tredici quattordici quindici", 0),
+    **counted("sedici diciassette diciotto diciannove", 16),
+    **counted("venti trenta quaranta cinquanta sessanta settanta ottanta novanta", 20, 10),
+    **{"cento": 100, "mille": 1000, "mila": 1000},
+}
 
 ITALIAN = Language(
     name="Italian",
@@ -19,7 +19,8 @@ ITALIAN = Language(
     rules=(
         Rule(
             "girl or boy",
-            r"ragazz(?:in|ett)?[aoie]|fanciull(?:in)?[aoie]|(?:<a> )bimbo|bimb[aei]|bimbett[aoie]|figli[aoe]?|figliolett[aoie]",
+            r"ragazz(?:in|ett)?[aoie]|fanciull(?:in)?[aoie]|(?:<a> )bimbo|bimb[aei]|bimbett[aoie]|figli[aoe]?"
+            r"|figliolett[aoie]",
             ("una ragazzina nel parco", "un fanciullo", "mia figlia", "un bimbo con il secchiello"),
             ("una donna nel parco", "a bimbo", "a bimbo in a bar"),
         ),
@@ -31,14 +32,16 @@ ITALIAN = Language(
         ),
         Rule(
             "teenager",
-            r"adolescent[ei]|adolescenza|minorenn[ei]|minor[ei] (?:di|d) (?:<most>|età)|<a> minori(?! ?\w)|preadolescent[ei]"
+            r"adolescent[ei]|adolescenza|minorenn[ei]|minor[ei] (?:di|d) (?:<most>|età)|<a> minori(?! ?\w)"
+            r"|preadolescent[ei]"
             r"|(?:quattr|cinqu|sei|sett|ott|nov|dieci|undic|dodic|tredic|quattordic|quindic|sedic|diciassett)enn[ei]",
             ("un'adolescente", "una minorenne", "minori di 18 anni", "una quindicenne", "un tredicenne"),
             ("il male minore", "una trentenne", "una diciottenne"),
         ),
         Rule(
             "pupil",
-            r"scolar(?:ett)?[aoi]|scolaresca|alunn[aoie]|liceal[ei]|student(?:e|i|essa|esse) (?:delle|della|del|di) (?:medie"
+            r"scolar(?:ett)?[aoi]|scolaresca|alunn[aoie]|liceal[ei]|student(?:e|i|essa|esse) (?:delle|della|del"
+            r"|di) (?:medie"
             r"|superiori|liceo|scuola \w+)|scuol[ae] (?:elementar[ei]|medi[ae]|primari[ae]|matern[ae])|asilo nido",
             ("una scolara con la cartella", "una studentessa delle medie", "un alunno"),
             ("una studentessa dell'università", "a scholar"),
@@ -46,7 +49,8 @@ ITALIAN = Language(
         Rule(
             "years old",
             r"(?<!da )(?<!per )(?<!tra )(?<!dopo )(?<!whisky di )(?<!rum di )"
-            r"<minor> ann(?:i|o|etti)(?! (?:di (?!età)\w+|d esperienza|fa|dopo|prima|più tardi)\b)|età<gap>(?: di)? <minor>",
+            r"<minor> ann(?:i|o|etti)(?! (?:di (?!età)\w+|d esperienza|fa|dopo|prima|più tardi)\b)"
+            r"|età<gap>(?: di)? <minor>",
             ("quindici anni", "ha 14 anni", "diciassette anni", "età: 12"),
             ("25 anni", "trentacinque anni", "15 anni di esperienza", "dieci anni fa", "ventun anni"),
         ),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pruneguard.text.disguises import unmarked
-from pruneguard.text.languages.iberian import JOINTS, TENS
-from pruneguard.text.numbers import Numbers
+from pruneguard.text.languages.iberian import JOINTS, LARGE
+from pruneguard.text.numbers import Numbers, counted
 from pruneguard.text.rules import Language, Rule
 
-_SMALL = (
-    "zero um dois três quatro cinco seis sete oito nove dez onze doze treze quatorze quinze dezesseis dezessete dezoito"
-    " dezenove"
-).split()
-_TYPED = {"duas": 2, "catorze": 14, "dezasseis": 16, "dezassete": 17, "dezanove": 19}
-NUMBERS = {unmarked(word): value for value, word in enumerate(_SMALL)} | _TYPED | TENS
+NUMBERS = {
+    **counted("zero um dois três quatro cinco seis sete oito nove dez onze doze treze quatorze quinze dezesseis", 0),
+    **counted("dezessete dezoito dezenove", 17),
+    **{"duas": 2, "catorze": 14, "dezasseis": 16, "dezassete": 17, "dezanove": 19},
+    **LARGE,
+}
 
 PORTUGUESE = Language(
     name="Portuguese",
@@ -28,7 +27,8 @@ PORTUGUESE = Language(
         ),
         Rule(
             "child",
-            r"crianças?|criancinhas?|bebês?|bebés?|bebezinh[oa]s?|nenéns?|recém nascid[oa]s?|infância|infantil|infantis",
+            r"crianças?|criancinhas?|bebês?|bebés?|bebezinh[oa]s?|nenéns?|recém nascid[oa]s?|infância|infantil"
+            r"|infantis",
             ("crianças na praia", "uma crianca com pipa", "um bebê", "um recém-nascido"),
             ("infantry in a field",),
         ),
@@ -49,7 +49,8 @@ PORTUGUESE = Language(
         Rule(
             "years old",
             r"(?<!há )(?<!durante )(?<!após )(?<!uísque de )(?<!whisky de )(?<!vinho de )"
-            r"<minor> an(?:os?|inhos?)(?! (?:de (?!idade)\w+|depois|atrás|mais tarde|antes)\b)|idade<gap>(?: de)? <minor>",
+            r"<minor> an(?:os?|inhos?)(?! (?:de (?!idade)\w+|depois|atrás|mais tarde|antes)\b)"
+            r"|idade<gap>(?: de)? <minor>",
             ("quinze anos", "ela tem 14 anos", "dezessete anos", "idade: 12", "17 anos de idade"),
             ("25 anos", "trinta e cinco anos", "15 anos de experiência", "há dez anos", "vinte e um anos"),
         ),

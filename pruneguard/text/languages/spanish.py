@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pruneguard.text.disguises import unmarked
-from pruneguard.text.languages.iberian import JOINTS, TENS
-from pruneguard.text.numbers import Numbers
+from pruneguard.text.languages.iberian import JOINTS, LARGE
+from pruneguard.text.numbers import Numbers, counted
 from pruneguard.text.rules import Language, Rule
 
-_SMALL = (
-    "cero un dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis diecisiete"
-    " dieciocho diecinueve"
-).split()
-NUMBERS = {unmarked(word): value for value, word in enumerate(_SMALL)} | TENS
+NUMBERS = {
+    **counted("cero un dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis", 0),
+    **counted("diecisiete dieciocho diecinueve", 17),
+    **LARGE,
+}
 
 SPANISH = Language(
     name="Spanish",
