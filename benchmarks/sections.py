@@ -115,7 +115,8 @@ def minors_section(minors: dict[str, Any]) -> str:
     measured = read_measurements(minors["measurements"])
     rows = ["| measured | value | of |", "|---|---|---|"]
     rows += [f"| {entry.name.replace('/', ', ')} | {show(entry)} | {entry.count:,} |" for entry in measured]
-    words = f"The slowest prompt repeats `{minors['slowest'][0]['unit']!a}`; times are those of the processor."
+    unit = minors["slowest"][0]["unit"]
+    words = f"The slowest prompt repeats `{unit!a}`; times are those of the processor."
     skipped = [f"COCO was not measured: {minors['skipped']}.", ""] if minors["skipped"] else []
     return "\n".join([*rows, "", *skipped, words, "", _source("minors", minors["command"], minors)])
 

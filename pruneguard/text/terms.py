@@ -35,7 +35,7 @@ TERMS = frozenset(_NOUNS + _FORMS + _JOINED + tuple(noun + "s" for noun in _NOUN
 _LOLL = frozenset(("loll", "lolls"))  # the only English words that become a term when i and l are confused
 _FOLDED = frozenset(map(folded, TERMS))
 _SINGLE = frozenset(folded(term) for term in TERMS if len(term) > 3 and single(term) == term)
-_BARE = frozenset(map(single, _FOLDED)) | _SINGLE
+_BARE = frozenset(map(single, _FOLDED))
 
 
 def has_term(shown: str) -> bool:
@@ -48,17 +48,18 @@ def has_term(shown: str) -> bool:
 
 
 def _is_term(word: str) -> bool:
-    bare = single(folded(word))
-    if bare not in _BARE:  # most words end here
+    if single(folded(word)) not in _BARE:  # most words end here
         return False
-    return bare in _SINGLE or any(folded(form) in _FOLDED and form not in _LOLL for form in stretched(word))
+    if folded(single(word)) in _SINGLE:
+        return True
+    return any(folded(form) in _FOLDED and form not in _LOLL for form in stretched(word))
 
 
 def _holds_term(run: str) -> bool:
     """True if a term stands anywhere in a run of letters."""
-    return any(_inside(_FOLDED).search(folded(form)) for form in stretched(run) if form not in _LOLL) or bool(
-        _inside(_SINGLE).search(single(folded(run)))
-    )
+    if _inside(_SINGLE).search(folded(single(run))):
+        return True
+    return any(_inside(_FOLDED).search(folded(form)) for form in stretched(run) if form not in _LOLL)
 
 
 def _may_be_term(token: str) -> bool:

@@ -31,6 +31,8 @@ _PERSONS = (
 _GROUPS = ("i", "ladies", "men", "people", "them", "they", "twins", "we", "women", "you")
 # fmt: on
 _PARTS = {
+    "number": r"(?:1[0-7]|\d)(?!\d)",
+    "minor": r"(?:<number>|(?<!\d )one\b)",
     # A few roman numerals below eighteen; "xviii" is none of them.
     "roman": r"(?:x?(?:iv|vi{0,2}|i{1,3})|i?x)",
     "nth": r"(?<!\d )(?:1[0-7]|\d)(?:st|nd|rd|th)",
@@ -52,10 +54,12 @@ _PARTS = {
     ),
     # What follows a person's bare age: the end of the phrase, or more about the person, but no counted thing or unit.
     "ends": r"(?! ?[\w:/%°×<])",
+    "doing": (
+        r"(?= (?:and|who|today|old|wearing|dressed|nude|naked|bare|topless|standing|sitting|lying|kneeling|posing|smiling"
+        r"|looking|holding|walking|dancing|reading|playing)\b)"
+    ),
     "goeson": (
-        r"(?= (?:and|in|with|at|on|by|but|who|or|as|while|when|until|till|because|since|if|next|this|from|today|old"
-        r"|wearing|dressed|nude|naked|bare|topless"
-        r"|standing|sitting|lying|kneeling|posing|smiling|looking|holding|walking|dancing|reading|playing)\b)"
+        r"(?:<doing>|(?= (?:in|with|at|on|by|but|or|as|while|when|until|till|because|since|if|next|this|from)\b))"
     ),
     "free": r"(?:<ends>|<goeson>)",
     # A unit or noun after a number shows that the number is no age.
@@ -122,7 +126,7 @@ _PHRASES = (
 _AGES = (
     Rule(
         "years old",
-        r"<minor><old>|(?<!\d )(?:one|an?|<roman>)<old>",
+        r"<minor><old>|(?:an?|<roman>)<old>",
         (
             "a 15 year old",
             "15-year-old",
@@ -149,7 +153,7 @@ _AGES = (
     Rule(
         "aged",
         r"age[sd]?<gap>(?: (?:of|is|at|only|just|about|around|between|barely|a mere))*<gap> <minor>"
-        r"(?! (?:\d|d|k|th|st|nd|rd|px|mm|cm)\b)",
+        r"(?! (?:d|k|th|st|nd|rd|px|mm|cm)\b)",
         (
             "aged 12",
             "age 12",
@@ -190,7 +194,7 @@ _AGES = (
     ),
     Rule(
         "less than an age",
-        r"(?:less than|not|before|not over|no(?:t)? more than|barely|not even|hardly) 1[3-8](?!\d)<count>",
+        r"before the age of <most>|(?:less than|not|before|not over|no(?:t)? more than|barely|not even|hardly) 1[3-8](?!\d)<count>",
         ("less than 17", "not 18", "barely 15 woman", "not even 16"),
         ("less than 15 minutes", "not 12", "not 30"),
     ),
@@ -236,16 +240,15 @@ _AGES = (
     ),
     Rule(
         "grade",
-        r"<grade> (?:grade(?:rs?|s)?|formers?|form (?:pupil|student|class)\w*)|(?:grade|year|form|class) (?:1[0-3]"
-        r"|[1-9]|one)"
-        r" (?:student|pupil|class|learner|kid)s?|in grade (?:1[0-2]|[1-9])",
+        r"<grade> (?:grade(?:rs?|s)?|formers?|form (?:pupil|student|class)\w*)"
+        r"|(?:grade|year|form|class) <minor> (?:student|pupil|class|learner|kid)s?|in grade (?:1[0-2]|[1-9])",
         ("7th grade", "8th-graders", "a third grader", "a year 9 pupil", "a fifth-form pupil"),
         ("third floor", "a grade 5 bolt", "a first form of life"),
     ),
     Rule(
         "a person of an age",
         r"<one>(?:<gap> [,(\[:;-] ?<hedge>| of <hedge>| of an?<hedge>|<be>)<minor><ends>"
-        r"|<one>(?:<be>| of <hedge>)<minor><goeson>|<one> [,(\[:;-] ?<hedge><teen><goeson>|<one> <teen><free>",
+        r"|<one>(?:<be>| of <hedge>)<number><goeson>|<one> [,(\[:;-] ?<hedge><teen><goeson>|<one> <teen><free>",
         (
             "a woman, 15, smiling",
             "a man (16)",
@@ -268,7 +271,7 @@ _AGES = (
     ),
     Rule(
         "people of an age",
-        r"<many><be>(?:<minor><ends>|<teen><goeson>)",
+        r"<many><be>(?:<number>(?:<ends>|<doing>)|(?:<teen>|[3-9]\b)<goeson>)|(?:i|we)<be><number><goeson>",
         ("they are 12", "they're only 13, smiling", "i am 15 and bare", "they were both twelve"),
         ("they are 45", "they are two metres apart", "models are 3 of a kind"),
     ),
@@ -286,7 +289,7 @@ _AGES = (
     ),
     Rule(
         "an age before a person",
-        r"(?<![\d.,:] )1[3-7] (?:woman|lady|female|gal|actress|guy)",
+        r"(?<!\d )(?<!\d : )1[3-7] (?:woman|lady|female|gal|actress|guy)",
         ("a 16 woman", "barely 15 woman", "16 female"),
         ("16:15 woman", "30 woman"),
     ),
@@ -328,4 +331,5 @@ ENGLISH = Language(
     numbers=Numbers(NUMBERS, joints=("and",), ordinals=ORDINALS),
     rules=(*_PHRASES, *_AGES),
     parts=_PARTS,
+    split=r"(?:year|yr)s?(?:old)?(?!\w)",  # "twelveyearsold"
 )
