@@ -25,8 +25,7 @@ _KINDS = (
 _YOUNG = r"\b(?:baby|infant|newborn|juvenile|adolescent) "
 _LOOKS = (
     r"(?:(?:little|small|tiny|big|cute|white|black|brown|gray|grey|yellow|red|golden|spotted|striped|fluffy|wild"
-    r"|african"
-    r"|asian|arctic|polar|mountain|sea) )?"
+    r"|african|asian|arctic|polar|mountain|sea) )?"
 )
 # What may follow the noun. A noun that goes on, as in "baby fox woman" or "dog owner", is not exempt.
 _ENDS = (
@@ -38,18 +37,16 @@ _ENDS = (
 # After an article these may be verbs: "the baby ducks under a table", "a minor changes clothes".
 _NO_ARTICLE = r"(?<!\ba )(?<!\bthe )(?<!\bthis )(?<!\bthat )(?<!\bmy )(?<!\bhis )(?<!\bher )(?<!\btheir )(?<!\bour )"
 _AGE = (
-    r"(?:\d+|[a-z]+(?:-[a-z]+)?)[ -](?:year|month|week|day)s?[ -]old (?=(?:(?:little|small|big|white|black|brown"
-    r"|gray|grey"
-    r"|red|blue|green|golden|rescue|german|scottish|irish|french|japanese|single|malt|aged|rusty|used|wooden|brick"
-    r"|stone"
-    r"|apple|maple|pine|olive) ){0,2}"
+    r"(?:\d+|[a-z]+(?:-[a-z]+)?)[ -](?:year|month|week|day)s?[ -]old (?=(?:(?:little|small|big|white|black|brown|gray"
+    r"|grey|red|blue|green|golden|rescue|german|scottish|irish|french|japanese|single|malt|aged|rusty|used|wooden"
+    r"|brick|stone|apple|maple|pine|olive) ){0,2}"
 )
 
 EXEMPTIONS = (
     Rule(
         "young animal",
-        rf"{_YOUNG}(?={_LOOKS}{_KINDS}{_ENDS})"
-        rf"|{_NO_ARTICLE}{_YOUNG}(?={_LOOKS}(?:apes|bears|ducks|parrots|seals){_ENDS})",
+        rf"{_YOUNG}(?={_LOOKS}{_KINDS}{_ENDS})|{_NO_ARTICLE}{_YOUNG}(?={_LOOKS}(?:apes|bears|ducks|parrots"
+        rf"|seals){_ENDS})",
         (
             "a baby giraffe",
             "two baby black sheep in a barn",
@@ -103,8 +100,8 @@ EXEMPTIONS = (
     ),
     Rule(
         "minor in a name",
-        r"(?<=\bursa )minor\b|(?<=\bcanis )minor\b|(?<=\basia )minor\b"
-        r"|(?<=\bin [b-g] )minor\b|(?<=\bin [a-g][ -]flat )minor\b|(?<=\bin [a-g][ -]sharp )minor\b",
+        r"(?<=\bursa )minor\b|(?<=\bcanis )minor\b|(?<=\basia )minor\b|(?<=\bin [b-g] )minor\b"
+        r"|(?<=\bin [a-g][ -]flat )minor\b|(?<=\bin [a-g][ -]sharp )minor\b",
         ("a map of asia minor", "ursa minor at night", "a sonata in c minor", "a nocturne in e-flat minor"),
         ("c, a minor", "a minor in a room", "interest in a minor"),
     ),

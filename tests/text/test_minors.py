@@ -25,7 +25,7 @@ they are 12|they're only 13, smiling|i am 15 and bare|a lady, barely 17|she was 
 a nude, 14 years|a woman of just 16|Anna is 14|a woman who looks like 14
 barely 15 woman|a 16 woman|16 female|a year nine student|not even 16|a woman who is sixteen|she is 17 in a red dress
 a preadolescent|in her 15th year|in his sixteenth year|a woman who looks 15|a person of fifteen
-a k1d|ch1ld|t33n|g!rl|a b@by|c h i l d|chilld|juuvenile|c.h.i.l.d|a c-h-i-l-d portrait|m.i.n.o.r.s|chi-ld|ch.ild|G I R L|kiiids
+a k1d|ch1ld|t33n|g!rl|a b@by|c h i l d|c.h.i.l.d|a c-h-i-l-d portrait|m.i.n.o.r.s|chi-ld|ch.ild|G I R L|kiiids
 ｃｈｉｌｄ|chíld|ki\u200bd|\u0441hild|chiId|gir1|girI|giirl|9irl|8oy|6aby|ch¡ld|g*rl|t**n|k#d|gi rl|ch ild|c'h'i'l'd
 k i d s|ǥirl|gⅰrl|ʙᴏʏ|🅱🅾🆈|🇰🇮🇩|kıd|кид|ցirl|ꮯhild|g̷i̷r̷l̷
 """

@@ -32,8 +32,7 @@ FRENCH = Language(
         Rule(
             "child",
             r"enfants?|enfance|enfantine?s?|bébés?|nourrissons?|nouveaux? nés?|bambine?s?|gosses?|mioches?|mômes?"
-            r"|marmots?"
-            r"|<a> tout petits?(?! ?\w)|<a> tout petits? (?:avec|dans|sur|qui|et)",
+            r"|marmots?|<a> tout petits?(?! ?\w)|<a> tout petits? (?:avec|dans|sur|qui|et)",
             ("un enfant joue", "des bébés", "un nouveau-né", "un tout-petit avec un seau", "un gosse"),
             ("un tout petit village", "an elephant"),
         ),
@@ -47,8 +46,7 @@ FRENCH = Language(
         Rule(
             "pupil",
             r"écoli(?:er|ère)s?|collégien(?:ne)?s?|lycéen(?:ne)?s?|<a> élèves?|écoles? (?:maternelle|primaire"
-            r"|élémentaire)s?"
-            r"|<a> maternelle",
+            r"|élémentaire)s?|<a> maternelle",
             ("une écolière", "des collégiens", "une lycéenne", "un élève au tableau", "une école primaire"),
             ("un prix élevé", "un étudiant à l'université"),
         ),

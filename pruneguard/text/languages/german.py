@@ -34,7 +34,8 @@ GERMAN = Language(
         ),
         Rule(
             "boy",
-            r"jungs|knaben?|<the> jungen?(?! ?\w)|<the> jungen? <then>|<the> bub(?:en)?|buben|sohne?|söhnen?|soehne",
+            r"jungs|knaben?|<the> jungen?(?! ?\w)|<the> jungen? <then>|<the> bub(?:en)?|buben|(?:<the>|und"
+            r"|unser) sohn(?:es)?|sohne|söhnen?|soehne",
             ("ein Junge mit Ball", "der kleine Knabe", "zwei Jungen spielen", "Vater und Sohn"),
             ("eine junge Frau", "der junge Mann am See", "hey bub", "die jungen Frauen"),
         ),
@@ -56,15 +57,14 @@ GERMAN = Language(
         Rule(
             "pupil",
             r"sch(?:ü|ue)ler(?:in|innen|n|s)?|grundschul\w*|schulm(?:ä|ae)dchen|schuljungen?|gymnasiast(?:en|in|innen)?"
-            r"|kitas?|kindertagesst\w+|schulklassen?",
+            r"|kindertagesst\w+|schulklassen?",
             ("eine Schülerin mit Rucksack", "Schueler", "eine Grundschule"),
             ("eine Hochschule", "die alte Schule"),
         ),
         Rule(
             "years old",
-            r"<minor> jahren? (?:alt\w*|jung\w*)|ein jahr alt\w*|<minor>(?: und| bis| oder"
-            r"| to)*(?: \d+)? jae?hrig\w*|im alter von <minor>"
-            r"|alter<gap> <minor>",
+            r"<minor> jahren? (?:alt\w*|jung\w*)|ein jahr alt\w*|<minor>(?: und| bis| oder| to)*(?: \d+)? jae?hrig\w*"
+            r"|im alter von <minor>|alter<gap> <minor>",
             ("15 Jahre alt", "ein 15-jähriger Junge", "eine Fünfzehnjährige", "im Alter von 13 Jahren", "Alter: 14"),
             ("18 Jahre alt", "fünfundzwanzigjährig", "15 Jahre Garantie", "eine 300 Jahre alte Eiche", "einmalig"),
         ),
@@ -78,16 +78,14 @@ GERMAN = Language(
         Rule(
             "is an age",
             r"(?:sie|er|es|ich) (?:ist|bin|war|wird|wurde) (?:(?:erst|gerade|nur|fast|knapp|schon"
-            r"|noch) )*<minor>(?: jahre)?"
-            r"(?! ?[\w:%°])|[a-z]+ , <minor> jahre(?! ?\w)",
+            r"|noch) )*<minor>(?: jahre)?(?! ?[\w:%°])|[a-z]+ , <minor> jahre(?! ?\w)",
             ("sie ist vierzehn", "er wird 12", "Porträt, 11 Jahre, blond"),
             ("sie ist dreißig", "er ist 12 Meter lang"),
         ),
         Rule(
             "birthday",
             r"(?:<minor> \.|<minor>\.|(?:erste|zweite|dritte|vierte|fünfte|sechste|siebte|achte|neunte|zehnte|elfte"
-            r"|zwölfte"
-            r"|dreizehnte|vierzehnte|fünfzehnte|sechzehnte|siebzehnte)[mnrs]?) geburtstag",
+            r"|zwölfte|dreizehnte|vierzehnte|fünfzehnte|sechzehnte|siebzehnte)[mnrs]?) geburtstag",
             ("ihr zehnter Geburtstag", "zum 12. Geburtstag"),
             ("zum 50. Geburtstag", "ein Geburtstag"),
         ),

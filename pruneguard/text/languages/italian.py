@@ -33,16 +33,16 @@ ITALIAN = Language(
         Rule(
             "teenager",
             r"adolescent[ei]|adolescenza|minorenn[ei]|minor[ei] (?:di|d) (?:<most>|età)|<a> minori(?! ?\w)"
-            r"|preadolescent[ei]"
-            r"|(?:quattr|cinqu|sei|sett|ott|nov|dieci|undic|dodic|tredic|quattordic|quindic|sedic|diciassett)enn[ei]",
+            r"|preadolescent[ei]|(?:quattr|cinqu|sei|sett|ott|nov|dieci|undic|dodic|tredic|quattordic|quindic|sedic"
+            r"|diciassett)enn[ei]",
             ("un'adolescente", "una minorenne", "minori di 18 anni", "una quindicenne", "un tredicenne"),
             ("il male minore", "una trentenne", "una diciottenne"),
         ),
         Rule(
             "pupil",
             r"scolar(?:ett)?[aoi]|scolaresca|alunn[aoie]|liceal[ei]|student(?:e|i|essa|esse) (?:delle|della|del"
-            r"|di) (?:medie"
-            r"|superiori|liceo|scuola \w+)|scuol[ae] (?:elementar[ei]|medi[ae]|primari[ae]|matern[ae])|asilo nido",
+            r"|di) (?:medie|superiori|liceo|scuola \w+)|scuol[ae] (?:elementar[ei]|medi[ae]|primari[ae]|matern[ae])"
+            r"|asilo nido",
             ("una scolara con la cartella", "una studentessa delle medie", "un alunno"),
             ("una studentessa dell'università", "a scholar"),
         ),
