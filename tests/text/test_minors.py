@@ -27,7 +27,7 @@ barely 15 woman|a 16 woman|16 female|a year nine student|not even 16|a woman who
 a preadolescent|in her 15th year|in his sixteenth year|a woman who looks 15|a person of fifteen
 a k1d|ch1ld|t33n|g!rl|a b@by|c h i l d|c.h.i.l.d|a c-h-i-l-d portrait|m.i.n.o.r.s|chi-ld|ch.ild|G I R L|kiiids
 ｃｈｉｌｄ|chíld|ki\u200bd|\u0441hild|chiId|gir1|girI|giirl|9irl|8oy|6aby|ch¡ld|g*rl|t**n|k#d|gi rl|ch ild|c'h'i'l'd
-k i d s|ǥirl|gⅰrl|ʙᴏʏ|🅱🅾🆈|🇰🇮🇩|kıd|кид|ցirl|ꮯhild|g̷i̷r̷l̷
+chilld|juuvenile|twelveyearsold|aged one|k i d s|ǥirl|gⅰrl|ʙᴏʏ|🅱🅾🆈|🇰🇮🇩|kıd|кид|ցirl|ꮯhild|g̷i̷r̷l̷
 """
 UNITS = (
     *("a ", "1", "a.b-", "9 years ", "x", "q w e r t z ", "1 year…", "age" + " " * 100, "111 ", "8-", "½", "a*b ", "!"),

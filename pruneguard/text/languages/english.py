@@ -64,9 +64,9 @@ _PARTS = {
     "free": r"(?:<ends>|<goeson>)",
     # A unit or noun after a number shows that the number is no age.
     "count": (
-        r"(?! ?[%°]| ?[x×:/] ?\d| ?(?:percent|degrees?|dollars?|euros?|cents?|pounds?|stars?|times|pieces|people|persons"
-        r"|seconds?|minutes?|mins?|hours?|days?|weeks?|months?|pixels?|px|mm|cm|m|km|in(?! \w)|inch(?:es)?|feet|ft|kg"
-        r"|g|mb|k|d|bit|bits|of)\b)"
+        r"(?! ?[%°]| ?[x×:/] ?\d| ?(?:percent|degrees?|dollars?|euros?|cents?|pounds?|stars?|times|pieces|people"
+        r"|persons|seconds?|minutes?|mins?|hours?|days?|weeks?|months?|pixels?|px|mm|cm|m|km|in(?! \w)|inch(?:es)?|feet"
+        r"|ft|kg|g|mb|k|d|bit|bits|of)\b)"
     ),
     "span": "".join(
         rf"(?<!\b{word} )"
