@@ -11,7 +11,7 @@ from pruneguard.text.languages import LANGUAGES
 from pruneguard.text.reading import Reading
 from pruneguard.text.terms import has_term
 
-MAX_LENGTH = 3000
+MAX_LENGTH = 2500
 """The most characters that are read, also after signs were written out as their names. A longer text is a mention."""
 
 

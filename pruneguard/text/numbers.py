@@ -34,20 +34,19 @@ class Numbers:
     def _digits(self, run: str) -> str:
         """The numbers that a run of number words tells, for example "25" or, if it tells two, "2 15"."""
         parts: list[str] = []
-        number, spelled, joint = 0, False, ""
+        number, joint = 0, ""
         for word in run.split():
             value = self.values.get(word)
-            if value is None and not word.isdecimal():
+            if value is None:
                 joint = word
                 continue
-            # Python refuses to convert numbers of thousands of digits; no such number is an age.
-            next_ = value if value is not None else int(word) if len(word) < 7 else _HUGE
-            if parts and value is not None and (whole := _joined(number, value, spelled)) is not None:
-                parts[-1], number = str(whole), whole
+            whole = _joined(number, value) if parts else None
+            if whole is None:
+                parts += [joint, str(value)] if joint else [str(value)]
+                number = value
             else:
-                parts += [joint, str(next_)] if joint else [str(next_)]
-                number = next_
-            spelled, joint = value is not None, ""
+                parts[-1], number = str(whole), whole
+            joint = ""
         return " ".join(parts)
 
     @cached_property
@@ -58,7 +57,7 @@ class Numbers:
     def _runs(self) -> re.Pattern[str]:
         word = rf"{any_of(self.values)}\b"
         joint = rf"(?:{any_of(self.joints)} )?" if self.joints else ""
-        return re.compile(rf"\b(?:\d+ )?{word}(?: {joint}{word})*")
+        return re.compile(rf"\b{word}(?: {joint}{word})*")
 
 
 def counted(words: str, first: int, step: int = 1) -> dict[str, int]:
@@ -66,15 +65,10 @@ def counted(words: str, first: int, step: int = 1) -> dict[str, int]:
     return {unmarked(word): number for number, word in zip(count(first, step), words.split(), strict=False)}
 
 
-def _joined(number: int, value: int, spelled: bool) -> int | None:
-    """The number that a number and a number word make: 20 and 5 are 25, 4 and 20 are 80. None if they are two.
-
-    Digits, which are not `spelled`, make one only with hundreds and thousands: "20 five-year-olds" has two numbers.
-    """
+def _joined(number: int, value: int) -> int | None:
+    """The number that two number words in a row make: 20 and 5 are 25, 4 and 20 are 80. None if they are two."""
     if value >= 100:
         return min(number * value, _HUGE)
-    if not spelled:
-        return None
     rest = number % 100
     after_hundreds = number >= 100 and rest == 0
     after_tens = (rest >= 10 and rest % 10 == 0 and value < 10) or (rest in (60, 80) and value < 20)

@@ -6,9 +6,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-_BEHIND = re.compile(r"(?:\(\?<![^()]*\))+")
-# What a match may begin with, and what shows in a text that it can begin there.
-_BEGINNINGS = {"number": r"(?=\d)", "word": r"(?=[^\W\d])", "mark": r"(?=[^\w\s])"}
+_BEHIND = re.compile(r"(?:\(\?<[!=][^()]*\))+")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_NUMBER, _MARK, _ANY = "number", "mark", ""
+_AHEAD = {_NUMBER: r"(?=\d)", _MARK: r"(?=[^\w\s])", _ANY: r"(?=[^\W\d])"}
 
 
 def any_of(words: Iterable[str]) -> str:
@@ -28,28 +29,35 @@ def any_of(words: Iterable[str]) -> str:
 
 
 def any_pattern(patterns: Iterable[str]) -> str:
-    """A pattern for any of the patterns, which tries at a number only those that can begin with one, and so on."""
-    kinds: dict[str, list[str]] = {kind: [] for kind in _BEGINNINGS}
-    for pattern in patterns:
-        for alternative in _alternatives(pattern):
-            for kind in _beginnings(alternative):
+    """A pattern for any of the patterns, which tries each of them only where it can begin."""
+    kinds: dict[str, list[str]] = {kind: [] for kind in _AHEAD}
+    lettered, words = [], set()
+    for alternative in (alternative for pattern in patterns for alternative in _alternatives(pattern)):
+        begins = _beginnings(alternative)
+        for kind in (_NUMBER, _MARK, _ANY):
+            if kind in begins or _ANY in begins:
                 kinds[kind].append(alternative)
-    return "|".join(f"{_BEGINNINGS[kind]}(?:{'|'.join(found)})" for kind, found in kinds.items() if found)
+        if (letters := begins - set(_AHEAD)) and _ANY not in begins:
+            lettered.append(alternative)
+            words |= letters
+    groups = [f"{_AHEAD[kind]}(?:{'|'.join(found)})" for kind, found in kinds.items() if found]
+    return "|".join([*groups, f"(?={any_of(words)})(?:{'|'.join(lettered)})"] if lettered else groups)
 
 
 def _beginnings(alternative: str) -> set[str]:
-    """What a match of an alternative can begin with: in doubt anything."""
+    """What a match of an alternative can begin with: some letters, _NUMBER, _MARK, and in doubt _ANY."""
     behind = _BEHIND.match(alternative)
     rest = alternative[behind.end() :] if behind else alternative
-    if rest.startswith("(?:"):
+    if rest.startswith(("(?:", "(?=")):
         inside, after = _group(rest)
-        found = {kind for part in _alternatives(inside) for kind in _beginnings(part)}
+        found = {begin for part in _alternatives(inside) for begin in _beginnings(part)}
         return found | _beginnings(after[1:]) if after.startswith(("?", "*")) else found
-    if rest[:1].isalpha():
-        return {"word"}
+    if letters := _LETTERS.match(rest):
+        optional = rest[letters.end() :].startswith(("?", "*", "{"))
+        return {letters[0][:-1] if optional else letters[0]}
     if rest[:1].isdigit() or rest.startswith(r"\d"):
-        return {"number"}
-    return {"mark"} if rest[:1] in (",", "<") else set(_BEGINNINGS)
+        return {_NUMBER}
+    return {_MARK} if rest[:1] in (",", "<") and rest else {_ANY}
 
 
 def _group(pattern: str) -> tuple[str, str]:

@@ -163,7 +163,7 @@ AGES = (
     ),
     Rule(
         "an age between commas",
-        r"[a-z]+ , <hedge><teen> (?=[,.)])",
+        r"(?<=[a-z] ), <hedge><teen> (?=[,.)])",
         ("a skater, 13, in mid-air",),
         ("a skater, 30, in mid-air", "lens f/11, ISO 100", "numbers 3, 12, 15"),
     ),
@@ -194,7 +194,7 @@ AGES = (
     ),
     Rule(
         "years, bare",
-        r"<span><minor> ?yrs?<goeson>|, <minor> years<goeson>|<span><minor> ?(?:years|yrs?)(?! ?[\w])",
+        r"(?=<minor> ?y)<span><minor> ?(?:yrs?<goeson>|(?:years|yrs?)(?! ?\w))|, <minor> years<goeson>",
         ("14 yrs", "a nude, 14 years", "14 years, smiling"),
         ("ready in 14 years", "over 10 years, she built it", "the first 3 years, in colour", "14 years of war"),
     ),

@@ -52,7 +52,7 @@ FRENCH = Language(
         ),
         Rule(
             "years old",
-            r"(?<!il y a )(?<!depuis )(?<!pendant )(?<!dans )(?<!après )(?<!whisky de )(?<!vin de )"
+            r"(?=<minor> an)(?<!il y a )(?<!depuis )(?<!pendant )(?<!dans )(?<!après )(?<!whisky de )(?<!vin de )"
             r"<minor> ans?(?! (?:d (?:expérience|existence|ancienneté|âge|histoire|amour|affilée)|de \w+"
             r"|plus (?:tard|tôt)|après|avant|auparavant|durant)\b)|âgée?s? (?:de|d|entre) <minor>|âge : <minor>",
             ("quinze ans", "une danseuse âgée de 13 ans", "elle a 14 ans", "dix-sept ans", "âge : 12"),

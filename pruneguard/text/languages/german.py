@@ -78,7 +78,7 @@ GERMAN = Language(
         Rule(
             "is an age",
             r"(?:sie|er|es|ich) (?:ist|bin|war|wird|wurde) (?:(?:erst|gerade|nur|fast|knapp|schon"
-            r"|noch) )*<minor>(?: jahre)?(?! ?[\w:%°])|[a-z]+ , <minor> jahre(?! ?\w)",
+            r"|noch) )*<minor>(?: jahre)?(?! ?[\w:%°])|(?<=[a-z] ), <minor> jahre(?! ?\w)",
             ("sie ist vierzehn", "er wird 12", "Porträt, 11 Jahre, blond"),
             ("sie ist dreißig", "er ist 12 Meter lang"),
         ),

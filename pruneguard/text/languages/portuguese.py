@@ -48,7 +48,7 @@ PORTUGUESE = Language(
         ),
         Rule(
             "years old",
-            r"(?<!há )(?<!durante )(?<!após )(?<!uísque de )(?<!whisky de )(?<!vinho de )"
+            r"(?=<minor> an)(?<!há )(?<!durante )(?<!após )(?<!uísque de )(?<!whisky de )(?<!vinho de )"
             r"<minor> an(?:os?|inhos?)(?! (?:de (?!idade)\w+|depois|atrás|mais tarde|antes)\b)"
             r"|idade<gap>(?: de)? <minor>",
             ("quinze anos", "ela tem 14 anos", "dezessete anos", "idade: 12", "17 anos de idade"),

@@ -46,7 +46,7 @@ SPANISH = Language(
         ),
         Rule(
             "years old",
-            r"(?<!hace )(?<!durante )(?<!tras )(?<!desde hace )(?<!whisky de )(?<!ron de )"
+            r"(?=<minor> an)(?<!hace )(?<!durante )(?<!tras )(?<!desde hace )(?<!whisky de )(?<!ron de )"
             r"<minor> añ(?:os?|itos?)(?! (?:de (?!edad)\w+|después|atrás|más tarde|antes)\b)"
             r"|edad<gap>(?: de)? <minor>|(?:una|un|1) chic[oa] de <minor>",
             ("quince años", "tiene 14 años", "una joven de 15 anos", "edad: 12", "17 años de edad"),
