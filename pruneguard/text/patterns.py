@@ -57,7 +57,7 @@ def _beginnings(alternative: str) -> set[str]:
         return {letters[0][:-1] if optional else letters[0]}
     if rest[:1].isdigit() or rest.startswith(r"\d"):
         return {_NUMBER}
-    return {_MARK} if rest[:1] in (",", "<") and rest else {_ANY}
+    return {_MARK} if rest[:1] in (",", "<") else {_ANY}
 
 
 def _group(pattern: str) -> tuple[str, str]:
