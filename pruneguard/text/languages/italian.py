@@ -48,7 +48,7 @@ ITALIAN = Language(
         ),
         Rule(
             "years old",
-            r"(?=<minor> ann)(?<!da )(?<!per )(?<!tra )(?<!dopo )(?<!whisky di )(?<!rum di )"
+            r"(?=<minor> ann)(?<!da )(?<!per )(?<!tra )(?<!dopo )(?<!whisky di )(?<!rum di )(?<!vino di )"
             r"<minor> ann(?:i|o|etti)(?! (?:di (?!età)\w+|d esperienza|fa|dopo|prima|più tardi)\b)"
             r"|età<gap>(?: di)? <minor>",
             ("quindici anni", "ha 14 anni", "diciassette anni", "età: 12"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pruneguard.text.languages.iberian import JOINTS, LARGE
+from pruneguard.text.languages.iberian import JOINTS, LARGE, SPAN
 from pruneguard.text.numbers import Numbers, counted
 from pruneguard.text.rules import Language, Rule
 
@@ -16,7 +16,7 @@ NUMBERS = {
 PORTUGUESE = Language(
     name="Portuguese",
     numbers=Numbers(NUMBERS, joints=JOINTS),
-    parts={"a": r"(?:uma?|1|o|a|os|as|uns|meu|minha|seu|sua|este|esta|esse|essa|2|3|pequen[oa])"},
+    parts={"span": SPAN, "a": r"(?:uma?|1|o|a|os|as|uns|meu|minha|seu|sua|este|esta|esse|essa|2|3|pequen[oa])"},
     rules=(
         Rule(
             "girl or boy",
@@ -48,7 +48,7 @@ PORTUGUESE = Language(
         ),
         Rule(
             "years old",
-            r"(?=<minor> an)(?<!há )(?<!durante )(?<!após )(?<!uísque de )(?<!whisky de )(?<!vinho de )"
+            r"(?=<minor> an)<span>"
             r"<minor> an(?:os?|inhos?)(?! (?:de (?!idade)\w+|depois|atrás|mais tarde|antes)\b)"
             r"|idade<gap>(?: de)? <minor>",
             ("quinze anos", "ela tem 14 anos", "dezessete anos", "idade: 12", "17 anos de idade"),

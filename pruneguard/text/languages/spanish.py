@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pruneguard.text.languages.iberian import JOINTS, LARGE
+from pruneguard.text.languages.iberian import JOINTS, LARGE, SPAN
 from pruneguard.text.numbers import Numbers, counted
 from pruneguard.text.rules import Language, Rule
 
@@ -15,7 +15,10 @@ NUMBERS = {
 SPANISH = Language(
     name="Spanish",
     numbers=Numbers(NUMBERS, joints=JOINTS),
-    parts={"a": r"(?:una?|1|el|la|los|las|mi|su|tu|este|esta|cada|dos|2|tres|3|y|con|de|del|al|pequeñ[oa]|otr[oa])"},
+    parts={
+        "span": SPAN,
+        "a": r"(?:una?|1|el|la|los|las|mi|su|tu|este|esta|cada|dos|2|tres|3|y|con|de|del|al|pequeñ[oa]|otr[oa])",
+    },
     rules=(
         Rule(
             "girl or boy",
@@ -46,11 +49,18 @@ SPANISH = Language(
         ),
         Rule(
             "years old",
-            r"(?=<minor> an)(?<!hace )(?<!durante )(?<!tras )(?<!desde hace )(?<!whisky de )(?<!ron de )"
+            r"(?=<minor> an)<span>"
             r"<minor> añ(?:os?|itos?)(?! (?:de (?!edad)\w+|después|atrás|más tarde|antes)\b)"
             r"|edad<gap>(?: de)? <minor>|(?:una|un|1) chic[oa] de <minor>",
             ("quince años", "tiene 14 años", "una joven de 15 anos", "edad: 12", "17 años de edad"),
-            ("25 años", "treinta y cinco años", "15 años de experiencia", "hace diez años", "veintiún años"),
+            (
+                "25 años",
+                "treinta y cinco años",
+                "15 años de experiencia",
+                "hace diez años",
+                "veintiún años",
+                "há 12 anos",
+            ),
         ),
         Rule(
             "under an age",
