@@ -33,6 +33,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.erasers
 	$(BIN)/python -m benchmarks.resurgence
 	$(BIN)/python -m benchmarks.folding
+	$(BIN)/python -m benchmarks.minors
 	$(BIN)/python -m benchmarks.plot
 	$(BIN)/python -m benchmarks.readme
 

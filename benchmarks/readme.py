@@ -23,6 +23,7 @@ from benchmarks.sections import (
     erasers_section,
     folding_section,
     latency_section,
+    minors_section,
     resurgence_section,
     short_commit,
 )
@@ -63,6 +64,7 @@ PAGES: dict[str, tuple[Section, ...]] = {
         Section("erasers", erasers_section, (*_DRAWN, *_TRAINED, "benchmarks/erasers.py")),
         Section("resurgence", resurgence_section, (*_DRAWN, *_TRAINED, "export/", "benchmarks/resurgence.py")),
         Section("folding", folding_section, ("pruneguard/atelier/", "pruneguard/pruning/", "benchmarks/folding.py")),
+        Section("minors", minors_section, ("pruneguard/text/", "tests/text/held_out.toml", "benchmarks/minors.py")),
     ),
 }
 """Each section fills the place between the marks of its name."""

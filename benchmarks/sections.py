@@ -110,6 +110,17 @@ def folding_section(folding: dict[str, Any]) -> str:
     return "\n".join([*rows, "", _source("folding", folding["command"], folding)])
 
 
+def minors_section(minors: dict[str, Any]) -> str:
+    """What the rules for mentions of minors find, refuse and cost."""
+    measured = read_measurements(minors["measurements"])
+    rows = ["| measured | value | of |", "|---|---|---|"]
+    rows += [f"| {entry.name.replace('/', ', ')} | {show(entry)} | {entry.count:,} |" for entry in measured]
+    unit = minors["slowest"][0]["unit"]
+    words = f"The slowest prompt repeats `{unit!a}`; times are those of the processor."
+    skipped = [f"COCO was not measured: {minors['skipped']}.", ""] if minors["skipped"] else []
+    return "\n".join([*rows, "", *skipped, words, "", _source("minors", minors["command"], minors)])
+
+
 def _rows(title: str, rows: Mapping[str, Sequence[Measurement]], labels: Mapping[str, str] | None = None) -> list[str]:
     """A table with a row for each entry and a column for each measurement that is there."""
     header, cells = table(rows)

@@ -14,7 +14,7 @@ from .engines.bundled import choose_engine, engine_components
 from .engines.engine import Components, EngineError
 from .guards.guard import Guard, GuardRefusal, MinorsGuard, Verdict, check_image, check_prompt
 from .outcomes import Drawn, Outcome, outcome_of
-from .sampling.request import MAX_BATCH, Request, RequestOptions, make_request, spread_seeds
+from .sampling.request import MAX_BATCH, MAX_PROMPTS, Request, RequestOptions, make_request, spread_seeds
 from .sampling.sampler import IsCancelled, OnStep, draw_each, stop_if
 
 if TYPE_CHECKING:
@@ -165,6 +165,8 @@ class GuardedSampler:
     ) -> Request:
         """The checked request. Raises RequestError."""
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        if len(prompts) > MAX_PROMPTS:
+            raise RequestError(f"a call may have at most {MAX_PROMPTS} prompts, not {len(prompts)}; make several calls")
         request = make_request(
             self.components.sampler,
             prompts=prompts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 # Letters of other alphabets that look like Latin ones.
@@ -20,6 +21,12 @@ _EVERYDAY = {
     *((first, second) for first in ("shot", "shoot") for second in ("a", "as")),
 }
 _SIGN = r"[a-z0-9@$€!|¡+]"
+_SIGNS = re.compile(f"{_SIGN}+")
+_WILD = re.compile(r"[a-z*#]+")
+_RUNS = tuple(
+    (re.compile(rf"(?<![a-z0-9])(?:{sign}{gap}{{1,4}}){{2,}}{sign}(?![a-z0-9])"), re.compile(gap))
+    for sign, gap in ((r"[a-z0-9]", r"[^a-z0-9]"), (_SIGN, r"[\s.\-_*/,]"))
+)
 _LATIN = re.compile(
     r"(?:.* )?(?:LATIN|SYMBOL)\b.*?\bLETTER"
     r" (?:(?:SMALL|CAPITAL|SCRIPT|DOTLESS|REVERSED|LONG|OPEN|INSULAR) )*([A-Z])(?: WITH .*)?"
@@ -34,31 +41,50 @@ def plain(text: str) -> str:
     return "".join(map(_plain_char, unicodedata.normalize("NFKD", text).casefold()))
 
 
+def unmarked(text: str) -> str:
+    """The text without accents and invisible characters; its letters stay in their alphabets."""
+    if text.isascii():
+        return text
+    return "".join(char for char in unicodedata.normalize("NFKD", text) if not _is_invisible(char))
+
+
 def words_of(text: str) -> list[str]:
     """The words of a text in plain lower-case Latin letters and digits."""
     return re.findall(r"[a-z0-9]+", plain(text))
 
 
-def spellings(text: str, longest: int) -> Iterator[str]:
-    """Every word that a plain text may spell; words written letter by letter have at most `longest` letters."""
-    candidates = words = re.findall(r"[a-z]+", text)
-    candidates = candidates + [re.sub(r"[^a-z]", "", token) for token in text.split()]
-    candidates += [first + second for first, second in pairwise(words) if (first, second) not in _EVERYDAY]
-    for token in re.findall(f"{_SIGN}+", text):
-        if re.search(r"[a-z]", token):
-            candidates += [token.translate(table) for table in _LEET]
-    candidates += _spaced_out(text, longest)
-    for word in set(candidates):
-        yield word
-        yield re.sub(r"(.)\1{2,}", r"\1", word)
+def spellings(text: str) -> set[str]:
+    """Every word that a plain text may spell: as it stands, with signs for letters, or in two parts."""
+    words = re.findall(r"[a-z]+", text)
+    found = set(words)
+    found.update(re.sub(r"[^a-z]", "", token) for token in text.split())
+    found.update(first + second for first, second in pairwise(words) if (first, second) not in _EVERYDAY)
+    for token in set(_SIGNS.findall(text)):
+        if not token.isalpha() and re.search(r"[a-z]", token):
+            found.update(token.translate(table) for table in _LEET)
+    return found
+
+
+def spelled_out(text: str) -> set[str]:
+    """The runs of single letters in a plain text, each closed up; a word may start anywhere in such a run."""
+    closed = {gap.sub("", run) for pattern, gap in _RUNS for run in pattern.findall(text)}
+    return {run.translate(table) for run in closed for table in _LEET}
+
+
+def stretched(word: str) -> Iterator[str]:
+    """The word, and as it reads if letters that stand there three times or more are one or two."""
+    yield word
+    if (once := re.sub(r"(.)\1{2,}", r"\1", word)) != word:
+        yield once
         yield re.sub(r"(.)\1{2,}", r"\1\1", word)
 
 
-def wildcards(text: str) -> set[re.Pattern[str]]:
-    """Patterns for the words in which * or # stands for some letters."""
-    tokens = {token.strip("*#") for token in re.findall(r"[a-z*#]+", text)}
-    hidden = (token for token in tokens if re.search(r"[*#]", token) and len(re.sub(r"[*#]", "", token)) > 1)
-    return {re.compile(re.sub(r"[*#]", ".", token)) for token in hidden}
+def wildcards(text: str) -> set[str]:
+    """The words of a plain text in which * or # stands for some letters, with * for both."""
+    if "*" not in text and "#" not in text:
+        return set()
+    tokens = {token.strip("*#").replace("#", "*") for token in _WILD.findall(text)}
+    return {token for token in tokens if "*" in token and len(token) - token.count("*") > 1}
 
 
 def folded(word: str) -> str:
@@ -71,6 +97,7 @@ def single(word: str) -> str:
     return re.sub(r"(.)\1+", r"\1", word)
 
 
+@lru_cache(maxsize=2**13)
 def _plain_char(char: str) -> str:
     if char.isascii():
         return char if char.isprintable() or char.isspace() else ""
@@ -79,6 +106,8 @@ def _plain_char(char: str) -> str:
         return " " if char.isspace() else "-"
     if category in ("Mn", "Me", "Cf", "Cc"):
         return ""
+    if category == "Nd":
+        return str(unicodedata.decimal(char))
     if category == "No":
         return f"{unicodedata.numeric(char):g}"
     name = unicodedata.name(char, "")
@@ -87,12 +116,8 @@ def _plain_char(char: str) -> str:
     return f" {name.lower()} " if category == "So" else char.translate(_LOOKALIKES)
 
 
-def _spaced_out(text: str, longest: int) -> Iterator[str]:
-    """Words written letter by letter: all parts, of three letters or more, of a run of single letters."""
-    for sign, gap in ((r"[a-z0-9]", r"[^a-z0-9]"), (_SIGN, r"[\s.\-_*/,]")):
-        for run in re.findall(rf"(?<![a-z0-9])(?:{sign}{gap}{{1,4}}){{2,}}{sign}(?![a-z0-9])", text):
-            letters = re.sub(gap, "", run)
-            for table in _LEET:
-                spelled = letters.translate(table)
-                for size in range(3, min(len(spelled), longest) + 1):
-                    yield from (spelled[at : at + size] for at in range(len(spelled) - size + 1))
+@lru_cache(maxsize=2**13)
+def _is_invisible(char: str) -> bool:
+    return unicodedata.category(char) in ("Mn", "Me", "Cf") or (
+        not char.isascii() and unicodedata.category(char) == "Cc"
+    )

@@ -18,6 +18,7 @@ MAX_STEPS = 100
 MAX_SEED = 2**63 - 1
 MAX_GUIDANCE = 30.0
 MAX_PROMPT = 2000
+MAX_PROMPTS = 256  # of one call of a guarded sampler; audits draw longer lists
 MAX_BATCH = 2**16
 LATENT_MULTIPLE = 8
 MAX_SCALE = 4  # largest side as a multiple of the model's own; attention's memory grows with its fourth power

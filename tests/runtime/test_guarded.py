@@ -273,6 +273,26 @@ def test_an_image_guard_refuses_or_fails_and_no_image_comes(tiny_bundle: Path) -
         GuardedSampler.from_bundle(tiny_bundle, guards=[Whiteness(float("nan"))])("red", seed=1)
 
 
+def test_a_call_has_a_limit_of_prompts(tiny_bundle: Path) -> None:
+    sampler = GuardedSampler.from_bundle(tiny_bundle)
+    for call in (sampler, sampler.each):
+        with pytest.raises(RequestError, match="at most 256 prompts, not 257; make several calls"):
+            call(["red"] * 257)
+
+
+def test_cancelling_stops_between_the_guards_of_two_prompts(tiny_bundle: Path) -> None:
+    seen: list[str] = []
+
+    class Counting(Whiteness):
+        def check_prompt(self, prompt: str) -> None:
+            seen.append(prompt)
+
+    sampler = GuardedSampler.from_bundle(tiny_bundle, guards=[Counting(2.0)])
+    with pytest.raises(Cancelled):
+        sampler(["red", "green", "blue", "black"], cancelled=lambda: len(seen) == 2)
+    assert seen == ["red", "green"]
+
+
 def test_cancelling_returns_nothing(tiny_bundle: Path) -> None:
     with pytest.raises(Cancelled):
         GuardedSampler.from_bundle(tiny_bundle)("red", cancelled=lambda: True)

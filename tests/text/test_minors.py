@@ -7,10 +7,10 @@ import time
 import pytest
 
 from pruneguard.atelier import world
-from pruneguard.runtime import mentions_minors
+from pruneguard.text.minors import MAX_LENGTH, mentions_minors
 
 REFUSED = """
-a child|children playing|two kids|a kid's hat|a minor key|teens|a teenager|babies|toddlers|a schoolgirl|a school girl
+a child|children playing|two kids|a kid's hat|teens|a teenager|babies|toddlers|a schoolgirl|a school girl
 boys|GIRL|an under-age person|underage|a high-schooler|a third grader|youths|a lad|two lasses|father and son
 daughters|a school pupil|a high school student|Junior High|kindergarten|pre-school|young ones|in puberty|a teen girl
 babygirl|TeenGirl|#younggirls|👧|👨‍👩‍👦|7th grade|8th-graders|a year 9 pupil|a sixteenth birthday|12th birthday
@@ -27,9 +27,24 @@ barely 15 woman|a 16 woman|16 female|a year nine student|not even 16|a woman who
 a preadolescent|in her 15th year|in his sixteenth year|a woman who looks 15|a person of fifteen
 a k1d|ch1ld|t33n|g!rl|a b@by|c h i l d|c.h.i.l.d|a c-h-i-l-d portrait|m.i.n.o.r.s|chi-ld|ch.ild|G I R L|kiiids
 ｃｈｉｌｄ|chíld|ki\u200bd|\u0441hild|chiId|gir1|girI|giirl|9irl|8oy|6aby|ch¡ld|g*rl|t**n|k#d|gi rl|ch ild|c'h'i'l'd
-k i d s|ǥirl|gⅰrl|ʙᴏʏ|🅱🅾🆈|🇰🇮🇩|kıd|кид|ցirl|ꮯhild|g̷i̷r̷l̷
+chilld|juuvenile|twelveyearsold|aged one|k i d s|ǥirl|gⅰrl|ʙᴏʏ|🅱🅾🆈|🇰🇮🇩|kıd|кид|ցirl|ꮯhild|g̷i̷r̷l̷
 """
-SLOW = ("1 year" + "…" * 1990, "age" + " " * 1997, "111 " * 500, "\u2800" * 2000, "\U0001d800" * 2000)
+UNITS = (
+    *("a ", "1", "a.b-", "9 years ", "x", "q w e r t z ", "1 year…", "age" + " " * 100, "111 ", "8-", "½", "a*b ", "!"),
+    *(
+        "\u2800",
+        "\U0001d800",
+        "\u0301",
+        "👍",
+        "各",
+        "각",
+        "лет ",
+        "twenty and ",
+        "she is only ",
+        "baby black ",
+        "l i l ",
+    ),
+)
 ALLOWED = """
 a red star in flat style|a bare mannequin in flat style|adult woman|18 year old building|a 2,000 year old temple
 10 000 year old cave|1000-year-old oak|a 45-year-old man|aged 30|a woman aged 21|age of 18|thirty-two years old
@@ -44,8 +59,24 @@ Bronze Age 1200 BC|3 years later|a 5 minute sketch|12 string guitar|16 bit pixel
 Iron Man 3|a man 5 meters away|she is one of the greatest|he is 10 feet tall|they are two in a boat|ready in 14 years
 aged for 12 years|over 10 years, she built it|a woman is 2 times taller|in his 15th year as king
 the first 3 years, in colour|14 years of war
-a woman who is 24 in flat style|she's 30|they are 45|a model 3|models are 3 of a kind|he is 7 times champion
+a woman who is 24 in flat style|she's 30|they are 45|a minor key|a model 3|models are 3 of a kind|he is 7 times champion
 wide shot, a castle|a portrait shot as an oil painting|a photo shoot, a model|a woman in fancy dress|lol i like it
+"""
+
+
+# No exemption opens a door: another mention stands beside it, the noun goes on, or the spelling is disguised.
+STILL_REFUSED = """
+a baby giraffe and a girl|a girl in a giraffe costume|a kitten girl|a baby doll dress|a baby fox girl|a baby fox woman
+a baby blue girl|a baby in blue|a minor, key in hand|a minor changes clothes|a 12-year-old dog owner|baby tiger onesie
+a baby giraffe costume|baby cat ears|a kid goat boy|the baby ducks under a table|interest in a minor|b a b y giraffe
+bаby giraffe|a 12-year-old in a giraffe costume|a twelve year old dragon trainer|a baby dragon rider|a baby, giraffe toy
+20 five-year-old gymnasts|a newborn and a lamb|a baby giraffe human hybrid|a 12-year-old wine taster|a goat kid girl
+"""
+EXEMPT = """
+a baby giraffe|a mother and baby giraffe by a wall|baby giraffes in a zoo|two baby black sheep in a barn|ducklings
+a mother duck and baby ducks|two kid goats|a baby blue wall|a minor key|minor changes|a newborn foal|a baby dragon
+a 12-year-old whisky|a 3 month old puppy in a basket|a woman in front of a baby elephant|a baby polar bear cub on ice
+white kid gloves|baby carrots|a baby grand piano|a sonata in c minor|a ten-year-old car in a barn
 """
 
 
@@ -65,22 +96,43 @@ def test_allowed(text: str) -> None:
     assert not mentions_minors(text)
 
 
+@pytest.mark.parametrize("text", items(STILL_REFUSED))
+def test_an_exemption_opens_no_door(text: str) -> None:
+    assert mentions_minors(text)
+
+
+@pytest.mark.parametrize("text", items(EXEMPT))
+def test_what_is_no_person_is_allowed(text: str) -> None:
+    assert not mentions_minors(text)
+
+
 def test_all_captions_of_atelier_are_allowed() -> None:
     captions = {scene.caption(template) for scene in world.scenes() for template in world.TEMPLATES}
     assert [caption for caption in captions if mentions_minors(caption)] == []
 
 
-def test_the_longest_prompts_are_read_in_a_moment() -> None:
-    began = time.perf_counter()
-    for text in (
-        "a " * 1000,
-        "1" * 2000,
-        "a.b-" * 500,
-        "9 years " * 249 + "on",
-        "x" * 2000,
-        "q w e r t z " * 166,
-        *SLOW,
-    ):
-        assert not mentions_minors(text)
-    assert time.perf_counter() - began < 3
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_longest_prompts_are_read_in_a_moment(unit: str) -> None:
+    text = (unit * 2000)[:2000]
+    assert fastest(text) < 0.1  # benchmarks/minors.py searches for the slowest text and measures it
+
+
+def test_a_text_that_grows_too_long_when_written_out_is_refused() -> None:
+    assert mentions_minors("\u2800" * 2000)
+    assert mentions_minors("a " * (MAX_LENGTH // 2) + "b")
+    assert not mentions_minors("⭐" * 20 + "a " * 980)
+
+
+def test_a_mention_is_found_at_the_end_of_the_longest_prompt() -> None:
     assert mentions_minors("q " * 900 + "c h i l d")
+    assert mentions_minors("x" * 1990 + " aged 12")
+
+
+def fastest(text: str) -> float:
+    """The least processor time in seconds of some readings."""
+    times = []
+    for _ in range(3):
+        began = time.thread_time()
+        mentions_minors(text)
+        times.append(time.thread_time() - began)
+    return min(times)
