@@ -27,6 +27,7 @@ images = 4
 target = 4
 other = 4
 limit = 1.0
+keep = 0.0
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from pruneguard.measurement import Measurement
 from pruneguard.models import Pipeline
 from pruneguard.registry import NoSettings
 from pruneguard.runs.progress import OnProgress, silent
+from pruneguard.runtime import Components, torch_components
 from pruneguard.settings import Choice
 from pruneguard.stages.data import build_data
 from pruneguard.stages.settings import RunSettings
@@ -129,6 +130,15 @@ def toys() -> Iterator[None]:
     SOURCES.remove("constant")
 
 
+class Teacher(Components):
+    """Components that `draws` tells from those of a model."""
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Teacher:
+        made = torch_components(pipeline)
+        return cls(**{entry.name: getattr(made, entry.name) for entry in fields(made)})
+
+
 @pytest.fixture
 def bundle(tiny_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A bundle that suppresses fog; its teacher draws bright pictures of fog, and its model draws `model_draws`."""
@@ -143,7 +153,7 @@ def bundle(tiny_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             policy=Policy(["fog"], 0.05),
             family="toy",
         )
-    monkeypatch.setattr("pruneguard.stages.control.torch_components", lambda pipeline: "teacher")
+    monkeypatch.setattr("pruneguard.stages.control.torch_components", Teacher.of)
     monkeypatch.setenv("COLUMNS", "140")
     return path
 
@@ -152,7 +162,7 @@ def draws(level: int) -> Callable[..., Images]:
     """Stands in for drawing: the teacher's fog is white, the model's has `level`, and all else is black."""
 
     def draw(components: Any, prompts: Sequence[str], *given: Any, **options: Any) -> Images:
-        fog = 255 if components == "teacher" else level
+        fog = 255 if isinstance(components, Teacher) else level
         levels = np.array([fog if "fog" in prompt else 0 for prompt in prompts], np.uint8)
         return np.broadcast_to(levels[:, None, None, None], (len(prompts), 8, 8, 3)).copy()
 
