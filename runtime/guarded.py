@@ -39,9 +39,10 @@ class GuardedSampler:
     MinorsGuard is always on, before `guards`. Only `from_bundle` checks audits; whoever gives `components` answers for
     them. `batch_size` images are drawn together. `engine` is the name of the engine, for reports.
 
-    Refused unless `allow_unmeasured`, because no audit measured it: fewer steps than the sampler's own, guidance above
-    2 times its own, and negative prompts. Guards check a negative prompt only if the guidance scale is below 1,
-    because only then the image is drawn towards it. Raises ConfigError for a wrong `batch_size`.
+    Refused unless `allow_unmeasured`, because no audit measured it: fewer steps than the sampler's own, guidance below
+    its own or above 2 times its own, other sizes, and negative prompts. Guards check a negative prompt only if the
+    guidance scale is below 1, because only then the image is drawn towards it. Raises ConfigError for a wrong
+    `batch_size`.
     """
 
     def __init__(
@@ -230,11 +231,14 @@ class GuardedSampler:
             raise RequestError(
                 f"steps must be at least {own.steps} here: suppression was measured with that many{remedy}"
             )
-        if max(request.guidance) > MAX_GUIDANCE_RATIO * own.guidance_scale:
+        least, most = own.guidance_scale, MAX_GUIDANCE_RATIO * own.guidance_scale
+        if not all(least <= scale <= most for scale in request.guidance):
             raise RequestError(
-                f"guidance_scale must be at most {MAX_GUIDANCE_RATIO * own.guidance_scale:g} here: suppression was "
-                f"measured at {own.guidance_scale:g}{remedy}"
+                f"guidance_scale must be from {least:g} to {most:g} here: suppression was measured at {least:g}{remedy}"
             )
+        if request.latent_shape[1:] != (own.latent_size, own.latent_size):
+            side = own.latent_size * own.vae_scale
+            raise RequestError(f"height and width must be {side} here: suppression was measured at that size{remedy}")
         if any(request.negatives):
             raise RequestError(f"negative_prompt must be empty: suppression was measured without one{remedy}")
 

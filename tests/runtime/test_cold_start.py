@@ -21,7 +21,9 @@ def test_it_measures_a_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
     assert {"cpu", "cores", "commit", "versions"} <= found.keys()
     assert {"python", "numpy", "onnxruntime"} <= found["versions"].keys()
     results = found["summary"]
-    assert 0 < results["import_s"]["median"] < results["loaded_s"]["median"] < results["first_image_s"]["median"]
+    # The import is timed in a process of its own, so on a busy machine it may be the slowest of all.
+    assert results["import_s"]["median"] > 0
+    assert 0 < results["loaded_s"]["median"] < results["first_image_s"]["median"]
     assert 20 < results["peak_resident_mib"]["median"] < 400
 
 

@@ -206,7 +206,11 @@ def test_minors_are_refused_whatever_the_guards(tiny_bundle: Path) -> None:
     ("request_", "expected"),
     [
         ({"negative_prompt": ["", "flat"]}, "negative_prompt must be empty: suppression was measured without one"),
-        ({"guidance_scale": [7.5, 15.1]}, r"guidance_scale must be at most 15 here: suppression was measured at 7\.5"),
+        ({"guidance_scale": [7.5, 15.1]}, r"guidance_scale must be from 7\.5 to 15 here: .* was measured at 7\.5"),
+        ({"guidance_scale": 7.4}, r"guidance_scale must be from 7\.5 to 15 here.*"),
+        ({"guidance_scale": 0.0}, r"guidance_scale must be from 7\.5 to 15 here.*"),
+        ({"height": 32}, "height and width must be 16 here: suppression was measured at that size"),
+        ({"width": 32, "height": 16}, r"height and width must be 16 here.*"),
         ({"steps": 3}, "steps must be at least 4 here: suppression was measured with that many"),
     ],
 )
