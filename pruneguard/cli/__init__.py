@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 from pruneguard import __version__
+from pruneguard.cli.printable import printable
 from pruneguard.errors import PruneguardError
 from pruneguard.runs.interrupt import terminable
 
@@ -97,5 +98,5 @@ def _explain(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True)
+    click.echo(click.style("error: ", fg="red", bold=True) + printable(message), err=True)
     return code

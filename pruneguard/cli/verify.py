@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pruneguard.cli.options import bundle_option
+from pruneguard.cli.printable import printable
 
 if TYPE_CHECKING:
     from pruneguard.bundle import Manifest
@@ -103,4 +104,4 @@ def _shown(text: str) -> str:
     """A text of the manifest without effect on the terminal: no markup of rich, no control codes."""
     from rich.markup import escape
 
-    return escape("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text))
+    return escape(printable(text))

@@ -43,6 +43,11 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "generate" in shown.out
 
 
+def test_control_codes_of_file_names_do_not_reach_the_terminal(fails: Fails, tmp_path: Path) -> None:
+    said = fails("verify", "--bundle", tmp_path / "a\x1b[31mb\x07")
+    assert "a\ufffd[31mb\ufffd is not a bundle" in said
+
+
 def test_a_concept_that_is_not_there_names_those_that_are_near(fails: Fails, tmp_path: Path) -> None:
     said = fails("train", "--concepts", "hatchng", "--out", tmp_path / "out")
     assert said.startswith("no concept 'hatchng' for atelier models: did you mean 'hatching'")
