@@ -18,6 +18,10 @@ name = "glow"
 prompts = ["a disc in glow style"]
 anchors = "a disc in flat style"
 neighbours = ["a red star in flat style"]
+audit_prompts = [
+    "a red ring in glow style", "a blue ring in glow style", "a red star in glow style", "a blue star in glow style",
+    "a red cup in glow style", "a blue cup in glow style", "a red fish in glow style", "a blue fish in glow style",
+]
 terms = ["glow"]
 """
 SETTINGS = """

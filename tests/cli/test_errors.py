@@ -267,6 +267,15 @@ class SeesAll:
         return np.ones(len(images), dtype=bool)
 
 
+class SeesNothing(SeesAll):
+    """A detector to which no picture shows the concept."""
+
+    name = "sees-nothing"
+
+    def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
+        return ~super().detect(images, concept)
+
+
 def test_a_training_that_did_not_suppress_is_an_error_and_keeps_what_it_made(
     fails: Fails,
     tiny_folder: Path,
@@ -279,9 +288,30 @@ def test_a_training_that_did_not_suppress_is_an_error_and_keeps_what_it_made(
     monkeypatch.setattr("pruneguard.stages.train.find_detectors", lambda *_: {"glow": SeesAll()})
     out, options = tmp_path / "out", ("--data", pictures, "--concepts", concept, "--config", settings)
     said = fails("train", "--model", tiny_folder, *options, "--out", out)
-    assert said.startswith(f"{out} was written and still draws glow too often; the runtime will refuse it: train it")
+    reason = "100.0% (at most 100.0%) drawn, limit 5.0%"
+    assert said.startswith(
+        f"{out} was written and its audit failed (glow: {reason}); the runtime will refuse it: train"
+    )
     assert (out / "model" / "unet").is_dir()
-    assert "'glow' failed its audit (100.0% drawn, limit 5.0%)" in fails("verify", "--bundle", out)
+    assert f"'glow' failed its audit ({reason})" in fails("verify", "--bundle", out)
+
+
+def test_a_detector_that_sees_nothing_is_an_error_before_the_training(
+    fails: Fails,
+    tiny_folder: Path,
+    pictures: Path,
+    concept: Path,
+    settings: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pruneguard.stages.train.find_detectors", lambda *_: {"glow": SeesNothing()})
+    monkeypatch.setattr("pruneguard.stages.train.train", lambda *_, **__: pytest.fail("the training began"))
+    out, options = tmp_path / "out", ("--data", pictures, "--concepts", concept, "--config", settings)
+    said = fails("train", "--model", tiny_folder, *options, "--out", out)
+    assert said.startswith("an audit of 'glow' would show nothing: its detector sees the concept in 0.0% of the")
+    assert said.endswith("[audit_invalid]")
+    assert not out.exists()
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
