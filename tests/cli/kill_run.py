@@ -53,7 +53,7 @@ SHORT = """
 size = 24
 [audit]
 target = 2
-other = 2
+other = 0
 steps = 2
 limit = 1.0
 floor = 0.0
