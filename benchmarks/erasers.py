@@ -68,13 +68,14 @@ def main(concepts: str, steps: int | None, chosen: tuple[str, ...], out: Path) -
         with TemporaryDirectory() as folder, RichProgress() as progress:
             for variant, row in measure(name, missing, training, Path(folder), progress):
                 rows = read_rows(out, machine)
-                rows.setdefault(name, {})[variant] = row
+                measured = {**rows.get(name, {}), variant: row}
+                rows[name] = {known: measured[known] for known in ("teacher", *VARIANTS) if known in measured}
                 with file_aside(out) as aside:
                     aside.write_text(json.dumps({"concepts": rows, "command": COMMAND, **machine}, indent=2) + "\n")
     for name, variants in read_rows(out, machine).items():
         for variant, row in variants.items():
-            measured = "  ".join(f"{m.name} {show(m)}" for m in read_measurements(row["measurements"]))
-            click.echo(f"{name:10} {variant:42} {measured}")
+            shown = "  ".join(f"{m.name} {show(m)}" for m in read_measurements(row["measurements"]))
+            click.echo(f"{name:10} {variant:42} {shown}")
 
 
 def read_rows(path: Path, machine: dict[str, Any]) -> dict[str, dict[str, Any]]:
