@@ -43,7 +43,8 @@ def demo_section(demo: dict[str, Any]) -> str:
             "not, with the same "
             "prompts and seeds in every row, PNDM 25 steps, guidance 7.5, read by atelier's oracle. “drawn”: the "
             f"share of pictures asking for “{concept}” that show it, with the one-sided 95 % bound. “drawn "
-            "elsewhere”: the share of the other pictures that show it. “kept”: the share of the other pictures in which the oracle still reads what the prompt asks for, with or without "
+            "elsewhere”: the share of the other pictures that show it. “kept”: the share of "
+            "the other pictures in which the oracle still reads what the prompt asks for, with or without "
             f"blemishes. “rest”: what pictures that ask for “{concept}” keep of everything else in their prompt.",
             "",
             _source("demo", "python -m benchmarks.demo", demo, "benchmarks/results"),
