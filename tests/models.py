@@ -22,20 +22,7 @@ def build_tiny_pipeline(prediction_type: str = "v_prediction", seed: int = 0) ->
     state = torch.get_rng_state()
     torch.manual_seed(seed)
     tokenizer = CLIPTokenizer.from_pretrained(atelier.folder() / "tokenizer")
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            projection_dim=32,
-            max_position_embeddings=int(tokenizer.model_max_length),
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    text_encoder = build_text_encoder(tokenizer, width=32)
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
@@ -55,7 +42,30 @@ def build_tiny_pipeline(prediction_type: str = "v_prediction", seed: int = 0) ->
         attention_head_dim=2,
         norm_num_groups=8,
     )
-    scheduler = PNDMScheduler(
+    torch.set_rng_state(state)
+    return Pipeline(tokenizer, text_encoder, vae.eval(), unet.eval(), build_scheduler(prediction_type), "tiny")
+
+
+def build_text_encoder(tokenizer: CLIPTokenizer, width: int, more_positions: int = 0) -> CLIPTextModel:
+    """A CLIP text encoder of one layer for the tokenizer's length, and for `more_positions` beyond it."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        projection_dim=width,
+        max_position_embeddings=int(tokenizer.model_max_length) + more_positions,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config).eval()
+
+
+def build_scheduler(prediction_type: str = "v_prediction") -> PNDMScheduler:
+    """The scheduler of Stable Diffusion."""
+    return PNDMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
@@ -64,8 +74,6 @@ def build_tiny_pipeline(prediction_type: str = "v_prediction", seed: int = 0) ->
         skip_prk_steps=True,
         steps_offset=1,
     )
-    torch.set_rng_state(state)
-    return Pipeline(tokenizer, text_encoder.eval(), vae.eval(), unet.eval(), scheduler, "tiny")
 
 
 def build_tiny_unet(**changes: Any) -> UNet2DConditionModel:

@@ -49,6 +49,8 @@ def draw_controls(
     DataError if the folder cannot be read or written.
     """
     controls: dict[str, Sequence[Measurement]] = {}
+    components = torch_components(teacher)
+    models = [fingerprint(part) for part in (teacher.unet, teacher.text_encoder, teacher.vae)]
     for concept in concepts:
         if concept.name not in detectors:
             continue
@@ -58,14 +60,13 @@ def draw_controls(
             "concept": plain(concept),
             "detector": detectors[concept.name].name,
             "metrics": [*family.metrics, *settings.metrics],
-            "models": [fingerprint(part) for part in (teacher.unet, teacher.text_encoder, teacher.vae)],
+            "models": models,
             "scheduler": dict(teacher.scheduler.config),
         }
         kept = folder / f"{concept.name}-{digest_of(made_from)[:16]}" if folder else None
         if kept and kept.exists():
             measured: Sequence[Measurement] = _read(kept)
         else:
-            components = torch_components(teacher)
             (result,) = audit_components(TEACHER, components, [concept], family, detectors, settings, on_progress)
             measured = result.measurements
             if kept:

@@ -47,8 +47,15 @@ def test_prompts_that_show_nothing_or_may_not_be_drawn_are_refused(target: tuple
         AuditPrompts(target, ()).check(MONET)
 
 
-def test_eight_different_prompts_will_do() -> None:
-    AuditPrompts(tuple(f"{i % 8} ponds by Monet" for i in range(64)), ()).check(MONET)
+def test_eight_different_prompts_will_do_and_seven_will_not() -> None:
+    def accepted(different: int) -> bool:
+        try:
+            AuditPrompts(tuple(f"{i % different} ponds by Monet" for i in range(64)), ()).check(MONET)
+        except ConfigError:
+            return False
+        return True
+
+    assert [accepted(different) for different in (7, 8, 64)] == [False, True, True]
 
 
 def test_equal_prompts_have_one_digest() -> None:

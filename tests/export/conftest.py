@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTokenizer
 
 from pruneguard import atelier
 from pruneguard.export import ExportRecord, export_onnx
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel
 from pruneguard.pruning.plan import PruningPlan
+from tests.models import build_scheduler, build_text_encoder
 
 PROMPTS = ("a red fish in flat style", "a blue cup")
 
@@ -32,21 +33,8 @@ def build_pipeline() -> Pipeline:
     state = torch.get_rng_state()
     torch.manual_seed(0)
     tokenizer = CLIPTokenizer.from_pretrained(atelier.folder() / "tokenizer")
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            projection_dim=16,
-            max_position_embeddings=tokenizer.model_max_length
-            + 8,  # prompts are of the tokenizer's length all the same
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    # Prompts are of the tokenizer's length although the encoder takes longer ones.
+    text_encoder = build_text_encoder(tokenizer, width=16, more_positions=8)
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
@@ -75,17 +63,8 @@ def build_pipeline() -> Pipeline:
         removed=("up_blocks.0.attentions.1", "up_blocks.1.resnets.0"),
     )
     unet = PrunedUNet2DConditionModel.from_unet(dense, plan)
-    scheduler = PNDMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        prediction_type="v_prediction",
-        set_alpha_to_one=False,
-        skip_prk_steps=True,
-        steps_offset=1,
-    )
     torch.set_rng_state(state)
-    return Pipeline(tokenizer, text_encoder.eval(), vae.eval(), unet.eval(), scheduler, "small")
+    return Pipeline(tokenizer, text_encoder, vae.eval(), unet.eval(), build_scheduler(), "small")
 
 
 @pytest.fixture(scope="session")

@@ -12,29 +12,20 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from pruneguard.errors import ConfigError
 from pruneguard.runtime import EngineError, SamplerSettings, draw, draw_noise, sampler_settings, torch_components
+from tests.models import build_text_encoder
 from tests.runtime.tiny_bundle import SCHEDULER, write_tokenizer
 
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Any:
     torch.manual_seed(0)
-    size = write_tokenizer(tmp_path / "tokenizer")
-    text = CLIPTextConfig(
-        vocab_size=size,
-        hidden_size=8,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        projection_dim=8,
-        max_position_embeddings=16,
-        bos_token_id=size - 2,
-        eos_token_id=size - 1,
-        pad_token_id=size - 1,
-    )
+    write_tokenizer(tmp_path / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
+    text_encoder = build_text_encoder(tokenizer, width=8)
     unet = UNet2DConditionModel(
         sample_size=8,
         block_out_channels=(8, 16),
@@ -54,8 +45,8 @@ def pipeline(tmp_path: Path) -> Any:
         sample_size=16,
     )
     return SimpleNamespace(
-        tokenizer=CLIPTokenizer.from_pretrained(tmp_path / "tokenizer"),
-        text_encoder=CLIPTextModel(text).eval(),
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
         unet=unet.eval(),
         vae=vae.eval(),
         scheduler=PNDMScheduler(**SCHEDULER),

@@ -57,5 +57,8 @@ def test_a_users_own_concept_is_asked_for_by_its_own_audit_prompts() -> None:
 @pytest.mark.parametrize("name", atelier_names())
 def test_no_audit_asks_what_training_has_seen(name: str) -> None:
     family = find_family("atelier")
-    concept = family.load_concept(name)
-    family.audit_prompts(concept, AuditSettings()).check(concept)
+    concept, settings = family.load_concept(name), AuditSettings()
+    prompts = family.audit_prompts(concept, settings)
+    prompts.check(concept)
+    assert len(prompts.target) == settings.target
+    assert not {*prompts.target, *prompts.other} & {*concept.prompts, *concept.anchors}
