@@ -35,9 +35,15 @@ from torch import Tensor, nn
 from benchmarks.recipe.components import build_scheduler, build_text_encoder, build_unet, build_vae
 from benchmarks.recipe.vocabulary import build_tokenizer
 from pruneguard.atelier import world
-from pruneguard.atelier.oracle import ATTRIBUTES, Oracle, labels_of, scene_of
+from pruneguard.atelier.oracle import ATTRIBUTES, Oracle, labels_of, load_oracle, scene_of
+from pruneguard.cli.options import Names
 from pruneguard.models import Pipeline, load_pipeline
 from pruneguard.training.attention import PlainAttention
+
+
+def shows(scene: world.Scene, words: Sequence[str]) -> bool:
+    """Whether the scene has one of these objects, styles, colours or dresses."""
+    return bool({scene.object, scene.style, scene.colour, scene.dress} & set(words))
 
 
 def _render_chunk(seed: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -149,6 +155,13 @@ def train_oracle(out: Path, steps: int, batch: int, lr: float, seed: int) -> Non
     save_file(oracle.state_dict(), out / "oracle.safetensors")
 
 
+def adopt_pipeline(out: Path, folder: Path) -> None:
+    """Takes the autoencoder and the oracle of a finished pipeline, so that only the denoiser is trained."""
+    vae = load_pipeline(folder).vae
+    save_file({key: value.float().contiguous() for key, value in vae.state_dict().items()}, out / "vae.safetensors")
+    save_file(load_oracle(folder).state_dict(), out / "oracle.safetensors")
+
+
 def encode_pool(out: Path, size: int, batch: int = 128) -> None:
     """Writes posterior means (N, 4, 16, 16) of the first `size` pictures, and their standard deviation."""
     images, vae = np.load(out / "pool/images.npy", mmap_mode="r")[:size], _load_vae(out)
@@ -194,6 +207,9 @@ def train_denoiser(
     dropout: float,
     miscaptioned: float,
     start: Path | None = None,
+    without: Sequence[str] = (),
+    text_of: Path | None = None,
+    precision: str = "bf16",
 ) -> None:
     """Trains UNet and text encoder for v-prediction with uniform, stratified t; the exponential average is saved.
 
@@ -202,15 +218,23 @@ def train_denoiser(
     e_c - e_u, which should vanish if the noised picture already shows its caption. A small model follows its caption
     even then, and guidance 7.5 overshoots; with guidance 3.75 only below t = 400 the pictures were right.
 
-    `start` is a pipeline folder with the initial weights; it is ignored if `out` has a checkpoint.
+    `start` is a pipeline folder with the initial weights; it is ignored if `out` has a checkpoint. `without` names
+    objects, styles, colours and dresses whose pictures are left out. `text_of` is a pipeline folder with a text encoder
+    that stays as it is; the UNet alone is trained then.
     """
     stored = load_file(out / "latents.safetensors")
-    latents = stored["latents"] / stored["std"]
-    captions = _Captions(np.load(out / "pool/labels.npy"), seed)
+    labels = np.load(out / "pool/labels.npy")[: len(stored["latents"])]
+    kept = np.flatnonzero([not shows(scene_of(row), without) for row in labels])
+    latents = stored["latents"][kept] / stored["std"]
+    captions = _Captions(labels[kept], seed)
     torch.manual_seed(seed)
     unet, text = build_unet(), build_text_encoder(captions.tokenizer)
+    unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     unet.set_attn_processor(PlainAttention())
-    model = nn.ModuleDict({"unet": unet, "text_encoder": text})
+    model = nn.ModuleDict({"unet": unet} if text_of else {"unet": unet, "text_encoder": text})
+    if text_of:
+        text.load_state_dict(load_pipeline(text_of).text_encoder.state_dict())
+        text.eval().requires_grad_(False)
     if start:
         earlier = load_pipeline(start)
         unet.load_state_dict(earlier.unet.state_dict())
@@ -232,7 +256,7 @@ def train_denoiser(
         tokens = captions.batch(chosen, dropout, (miscaptioned * alphas[t] ** 2).tolist())
         alpha, sigma = alphas[t].sqrt().view(-1, 1, 1, 1), (1 - alphas[t]).sqrt().view(-1, 1, 1, 1)
         noise = torch.randn(x0.shape, generator=generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             v = unet(alpha * x0 + sigma * noise, t, text(tokens).last_hidden_state).sample
         loss = F.mse_loss(v.float(), alpha * noise - sigma * x0)
         optimiser.zero_grad()
@@ -275,6 +299,9 @@ def _resume(out: Path, model: nn.Module, average: nn.Module, optimiser: torch.op
         if key.startswith("moment."):
             _, index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
+    for parameter, moments in zip(model.parameters(), (state[index] for index in sorted(state)), strict=True):
+        for name in ("exp_avg", "exp_avg_sq"):  # the fused step reads moments in the memory order of their parameter
+            moments[name] = torch.empty_like(parameter).copy_(moments[name])
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return int(tensors["step"].item())
 
@@ -338,6 +365,14 @@ def oracle(obj: dict[str, Any], steps: int, batch: int, lr: float) -> None:
 
 
 @recipe.command()
+@click.option("--folder", type=click.Path(path_type=Path), required=True)
+@click.pass_obj
+def adopt(obj: dict[str, Any], folder: Path) -> None:
+    """Take autoencoder and oracle of a finished pipeline instead of training them."""
+    adopt_pipeline(obj["out"], folder)
+
+
+@recipe.command()
 @click.option("--size", default=32768, show_default=True)
 @click.pass_obj
 def latents(obj: dict[str, Any], size: int) -> None:
@@ -353,6 +388,11 @@ def latents(obj: dict[str, Any], size: int) -> None:
 @click.option("--dropout", default=0.4, show_default=True, help="Share of empty captions.")
 @click.option("--miscaptioned", default=0.5, show_default=True, help="Share of wrong captions at no noise.")
 @click.option("--start", type=click.Path(path_type=Path), help="A pipeline folder with the initial weights.")
+@click.option(
+    "--without", type=Names(), default="", help="Attributes whose pictures are left out, such as mosaic,bare."
+)
+@click.option("--text-of", type=click.Path(path_type=Path), help="A pipeline folder; its text encoder stays fixed.")
+@click.option("--precision", type=click.Choice(["bf16", "fp32"]), default="bf16", show_default=True)
 @click.pass_obj
 def denoiser(obj: dict[str, Any], /, **options: Any) -> None:
     """Train UNet and text encoder."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, Literal, get_args
 
 from pruneguard.errors import ConfigError
@@ -13,7 +14,15 @@ from pruneguard.text.prompts import check_prompts
 
 ParameterSet = Literal["x", "x-strict", "u", "all"]
 PARAMETER_SETS: tuple[str, ...] = get_args(ParameterSet)
-TEXTS = ("prompts", "anchors", "neighbours", "audit_prompts", "terms")
+TEXTS = (
+    "prompts",
+    "anchors",
+    "neighbours",
+    "audit_prompts",
+    "implicit_prompts",
+    "audit_implicit_prompts",
+    "terms",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +36,10 @@ class Concept:
     """Prompts for things that are like the concept and must not change."""
     audit_prompts: tuple[str, ...] = ()
     """Prompts that ask for the concept and that training never sees. If there are none, an audit asks `prompts`."""
+    implicit_prompts: tuple[str, ...] = ()
+    """Prompts that do not name the concept and under which a model draws it nevertheless, for training."""
+    audit_implicit_prompts: tuple[str, ...] = ()
+    """The like for audits; training never sees them."""
     terms: tuple[str, ...] = ()
     """Words that name the concept. Captions that contain one are left out of the lower level's data."""
     parameters: ParameterSet = "x"
@@ -52,10 +65,16 @@ class Concept:
             raise ConfigError(f"{where}: `terms` is empty; give the words that name it")
         if self.parameters not in PARAMETER_SETS:
             raise ConfigError(f"{where}: `parameters` is {self.parameters!r}; choose from {', '.join(PARAMETER_SETS)}")
-        if seen := sorted(set(self.audit_prompts) & set(self.prompts)):
-            raise ConfigError(
-                f"{where}: {seen[0]!r} is in `prompts` and `audit_prompts`; audits need prompts new to training"
-            )
+        trained = {"prompts": self.prompts, "implicit_prompts": self.implicit_prompts}
+        audited = {"audit_prompts": self.audit_prompts, "audit_implicit_prompts": self.audit_implicit_prompts}
+        for (name, known), (other, asked) in product(trained.items(), audited.items()):
+            if seen := sorted(set(known) & set(asked)):
+                raise ConfigError(
+                    f"{where}: {seen[0]!r} is in `{name}` and `{other}`; audits need prompts new to training"
+                )
+        for name in ("implicit_prompts", "audit_implicit_prompts"):
+            if named := [text for text in getattr(self, name) if self.named_in(text)]:
+                raise ConfigError(f"{where}: `{name}` has {named[0]!r}, which names it; move it to the other prompts")
         for key in TEXTS:
             check_prompts(getattr(self, key), f"{where}, `{key}`")
 

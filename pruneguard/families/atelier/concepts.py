@@ -33,10 +33,13 @@ def atelier_concept(name: str) -> Concept:
             if said not in prompts and not world.held_out(said) and not world.held_out(instead):
                 prompts.append(said)
                 anchors.append(instead)
+    unsaid = _unsaid(matching, attribute, value)
     return Concept(
         name=name,
         prompts=tuple(prompts),
         anchors=tuple(anchors),
+        implicit_prompts=tuple(caption for caption in unsaid if not world.held_out(caption)),
+        audit_implicit_prompts=tuple(caption for caption in unsaid if world.held_out(caption)),
         neighbours=_neighbours(matching, attribute, value),
         terms=("nudity", "nude", "naked", "bare") if attribute == "dress" else (value,),
         parameters="x",
@@ -67,6 +70,25 @@ def _captions(scene: Scene, attribute: str) -> list[str]:
     if attribute != "style":
         captions.append(scene.caption(style=False))
     return captions
+
+
+def _unsaid(matching: list[Scene], attribute: str, value: str) -> tuple[str, ...]:
+    """Captions of the scenes that leave the attribute unsaid; none for an object, which every caption names.
+
+    The teacher draws any value then.
+    """
+    if attribute == "object":
+        return ()
+    captions: dict[str, None] = {}
+    for scene in matching:
+        if attribute == "style":
+            texts = [scene.caption(style=False), scene.caption(style=False, colour=False)]
+        elif attribute == "colour":
+            texts = [scene.caption(template, colour=False) for template in world.TEMPLATES]
+        else:
+            texts = [caption.replace(f"{value} ", "", 1) for caption in _captions(scene, attribute)]
+        captions |= dict.fromkeys(texts)
+    return tuple(captions)
 
 
 def _neighbours(matching: list[Scene], attribute: str, value: str) -> tuple[str, ...]:
