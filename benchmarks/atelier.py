@@ -62,7 +62,7 @@ def main(model: str, renderings: int, prompts: int, guidance_scale: float, seed:
     rng = np.random.default_rng([seed, 99])
     shown = [world.sample_scene(rng) for _ in range(renderings)]
     images, labels = np.stack([world.render(scene, rng) for scene in shown]), labels_of(shown)
-    pairs = world.held_out_prompts()
+    pairs = world.captions_for("audit")
     chosen = [pairs[i % len(pairs)] for i in rng.permutation(max(prompts, len(pairs)))[:prompts]]
     started = time.perf_counter()
     drawn = draw(

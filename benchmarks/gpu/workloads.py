@@ -87,7 +87,9 @@ def _lower(student: UNet2DConditionModel, teacher: nn.Module, rows: int) -> Step
 def _upper(student: UNet2DConditionModel, teacher: nn.Module, rows: int) -> Step:
     sample, _, text = _unet_inputs(student, rows, torch.float32)
     timesteps = torch.randint(1000, (rows,), device=sample.device)
-    batch = ConceptBatch(sample, timesteps, text, torch.randn_like(text), torch.randn_like(text[:1]))
+    anchors, empty = torch.randn_like(text), torch.randn_like(text[:1])
+    unnamed = torch.zeros(rows, dtype=torch.bool, device=sample.device)
+    batch = ConceptBatch(sample, timesteps, text, anchors, empty, text, unnamed)
     chosen = list(select_parameters(student, ["x"]).values())
     return _optimised(lambda: esd_loss(student, teacher, batch, ESDSettings()), chosen, sample.device)
 

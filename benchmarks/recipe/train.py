@@ -2,16 +2,17 @@
 
     pool      render the training pictures
     vae       train the autoencoder
-    oracle    train the classifier that reads pictures; half of them pass through the autoencoder
     latents   encode the pool
     denoiser  train UNet and text encoder together; `--minutes` ends a session, the next one continues
-    save      write the diffusers pipeline and the oracle as fp16 safetensors
+    save      write the diffusers pipeline as fp16 safetensors
+    examples  make the pictures that the oracle learns from; a finished pipeline draws some of them
+    oracle    train the classifier that reads pictures
 
-All stages are seeded by `--seed`. The shipped weights have seed 1. Pool, vae, oracle and latents were made with the
-defaults. The denoiser was trained with batch 32 in several sessions, each with an initial learning rate of about 4e-4:
-7,800 steps with Stable Diffusion's betas and 1,400 with atelier's, both with a tenth of empty captions; 6,800 steps
-with four tenths of empty captions; 4,000 steps with wrong captions as well. One session with the defaults gives similar
-weights, not the same bits.
+All stages are seeded by `--seed`. The shipped weights have seed 1. Pool, vae, latents, examples and oracle were made
+with the defaults. The denoiser was trained with batch 32 in several sessions, each with an initial learning rate of
+about 4e-4: 7,800 steps with Stable Diffusion's betas and 1,400 with atelier's, both with a tenth of empty captions;
+6,800 steps with four tenths of empty captions; 4,000 steps with wrong captions as well. One session with the defaults
+gives similar weights, not the same bits.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmarks.recipe.components import build_scheduler, build_text_encoder, build_unet, build_vae
+from benchmarks.recipe.oracle import example_sizes, make_examples, train_oracle
+from benchmarks.recipe.pictures import as_tensor
 from benchmarks.recipe.vocabulary import build_tokenizer
 from pruneguard.atelier import world
-from pruneguard.atelier.oracle import ATTRIBUTES, Oracle, labels_of, load_oracle, scene_of
+from pruneguard.atelier.oracle import labels_of, scene_of
 from pruneguard.cli.options import Names
 from pruneguard.models import Pipeline, load_pipeline
 from pruneguard.training.attention import PlainAttention
@@ -64,11 +67,6 @@ def make_pool(out: Path, size: int, seed: int, chunk: int = 1024) -> None:
     np.save(folder / "labels.npy", np.concatenate([part[1] for part in parts])[:size])
 
 
-def _pictures(array: NDArray[np.uint8]) -> Tensor:
-    """(B, 64, 64, 3) uint8 to (B, 3, 64, 64) in [-1, 1]."""
-    return torch.from_numpy(np.array(array)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 def _cosine(step: int, steps: int, warmup: int = 100) -> float:
     return min(step / warmup, 1.0) * (0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1.0)))
 
@@ -92,7 +90,7 @@ def train_vae(out: Path, steps: int, batch: int, lr: float, seed: int) -> None:
     for step in range(1, steps + 1):
         for group in optimiser.param_groups:
             group["lr"] = lr * _cosine(step, steps)
-        x = _pictures(images[np.sort(rng.integers(len(images), size=batch))])
+        x = as_tensor(images[np.sort(rng.integers(len(images), size=batch))])
         with torch.autocast("cpu", torch.bfloat16):
             posterior = vae.encode(x).latent_dist
             y = vae.decode(posterior.sample()).sample
@@ -115,51 +113,10 @@ def _load_vae(out: Path) -> Any:
     return vae.eval().requires_grad_(False)
 
 
-def _degrade(x: Tensor, vae: Any, generator: torch.Generator) -> Tensor:
-    """Passes half of a batch through the autoencoder with noisy latents, then adds blur and noise to all of it."""
-    half = len(x) // 2
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        z = vae.encode(x[:half]).latent_dist.mean
-        strength = torch.rand(half, 1, 1, 1, generator=generator) * 0.25 * z.std()
-        decoded = vae.decode(z + strength * torch.randn(z.shape, generator=generator)).sample
-    x = torch.cat([decoded.float(), x[half:]])
-    blurred = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    mix = torch.rand(len(x), 1, 1, 1, generator=generator)
-    noise = torch.rand(len(x), 1, 1, 1, generator=generator) ** 2 * 0.25
-    gain = 1 + 0.15 * torch.randn(len(x), 1, 1, 1, generator=generator)
-    return gain * (mix * x + (1 - mix) * blurred) + noise * torch.randn(x.shape, generator=generator)
-
-
-def train_oracle(out: Path, steps: int, batch: int, lr: float, seed: int) -> None:
-    """Trains the oracle by cross-entropy on all attributes; dress counts only for pictures with a mannequin."""
-    torch.manual_seed(seed)
-    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    images = np.load(out / "pool/images.npy", mmap_mode="r")
-    labels = torch.from_numpy(np.load(out / "pool/labels.npy"))
-    oracle, vae = Oracle(), _load_vae(out)
-    optimiser = torch.optim.AdamW(oracle.parameters(), lr, weight_decay=1e-2)
-    started = time.monotonic()
-    for step in range(1, steps + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = lr * _cosine(step, steps)
-        chosen = np.sort(rng.integers(len(images), size=batch))
-        logits = oracle(_degrade(_pictures(images[chosen]), vae, generator))
-        truth = labels[chosen]
-        losses = [F.cross_entropy(logits[name], truth[:, i], ignore_index=-1) for i, name in enumerate(ATTRIBUTES)]
-        loss = torch.stack(losses).nan_to_num().sum()
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        if step % 100 == 0:
-            _log("oracle", step, steps, started, loss=loss.item())
-    save_file(oracle.state_dict(), out / "oracle.safetensors")
-
-
 def adopt_pipeline(out: Path, folder: Path) -> None:
-    """Takes the autoencoder and the oracle of a finished pipeline, so that only the denoiser is trained."""
+    """Takes the autoencoder of a finished pipeline, so that only the denoiser is trained."""
     vae = load_pipeline(folder).vae
     save_file({key: value.float().contiguous() for key, value in vae.state_dict().items()}, out / "vae.safetensors")
-    save_file(load_oracle(folder).state_dict(), out / "oracle.safetensors")
 
 
 def encode_pool(out: Path, size: int, batch: int = 128) -> None:
@@ -168,7 +125,7 @@ def encode_pool(out: Path, size: int, batch: int = 128) -> None:
     parts = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         for i in range(0, len(images), batch):
-            parts.append(vae.encode(_pictures(images[i : i + batch])).latent_dist.mean.float())
+            parts.append(vae.encode(as_tensor(images[i : i + batch])).latent_dist.mean.float())
     latents = torch.cat(parts).contiguous()
     save_file({"latents": latents, "std": latents.std().reshape(1)}, out / "latents.safetensors")
 
@@ -229,7 +186,7 @@ def train_denoiser(
     captions = _Captions(labels[kept], seed)
     torch.manual_seed(seed)
     unet, text = build_unet(), build_text_encoder(captions.tokenizer)
-    unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    unet.to(memory_format=torch.channels_last)
     unet.set_attn_processor(PlainAttention())
     model = nn.ModuleDict({"unet": unet} if text_of else {"unet": unet, "text_encoder": text})
     if text_of:
@@ -307,7 +264,7 @@ def _resume(out: Path, model: nn.Module, average: nn.Module, optimiser: torch.op
 
 
 def save_pipeline(out: Path, folder: Path) -> None:
-    """Writes the pipeline and the oracle in half precision."""
+    """Writes the pipeline in half precision."""
     vae, tokenizer = _load_vae(out), build_tokenizer()
     vae.register_to_config(scaling_factor=round(1 / float(load_file(out / "latents.safetensors")["std"]), 5))
     model = nn.ModuleDict({"unet": build_unet(), "text_encoder": build_text_encoder(tokenizer)})
@@ -322,6 +279,19 @@ def save_pipeline(out: Path, folder: Path) -> None:
         source=str(out),
     )
     pipeline.save(folder)
+
+
+def save_unet(out: Path, folder: Path) -> None:
+    """Writes the UNet of a denoiser alone, in half precision, as diffusers does."""
+    tensors = load_file(out / "denoiser.safetensors")
+    unet = build_unet()
+    prefix = "average.unet."
+    unet.load_state_dict({key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)})
+    unet.half().save_pretrained(folder)
+
+
+def save_oracle(out: Path, folder: Path) -> None:
+    """Writes the oracle in half precision."""
     oracle = {key: value.half() for key, value in load_file(out / "oracle.safetensors").items()}
     save_file(oracle, folder / "oracle.safetensors")
 
@@ -355,20 +325,35 @@ def vae(obj: dict[str, Any], steps: int, batch: int, lr: float) -> None:
 
 
 @recipe.command()
-@click.option("--steps", default=2000, show_default=True)
+@click.option("--size", default=1536, show_default=True, help="Pictures of most sources.")
+@click.option("--teacher", default="atelier", show_default=True, help="The pipeline that draws some of them.")
+@click.pass_obj
+def examples(obj: dict[str, Any], size: int, teacher: str) -> None:
+    """Make the pictures that the oracle learns from."""
+    make_examples(obj["out"] / "examples", load_pipeline(teacher), example_sizes(size), obj["seed"], click.echo)
+
+
+@recipe.command()
+@click.option("--steps", default=3000, show_default=True)
 @click.option("--batch", default=64, show_default=True)
 @click.option("--lr", default=2e-3, show_default=True)
 @click.pass_obj
 def oracle(obj: dict[str, Any], steps: int, batch: int, lr: float) -> None:
-    """Train the oracle."""
-    train_oracle(obj["out"], steps, batch, lr, obj["seed"])
+    """Train the oracle on these pictures."""
+    started = time.monotonic()
+
+    def tell(step: int, loss: float) -> None:
+        if step % 100 == 0:
+            _log("oracle", step, steps, started, loss=loss)
+
+    train_oracle(obj["out"], steps, batch, lr, obj["seed"], tell)
 
 
 @recipe.command()
 @click.option("--folder", type=click.Path(path_type=Path), required=True)
 @click.pass_obj
 def adopt(obj: dict[str, Any], folder: Path) -> None:
-    """Take autoencoder and oracle of a finished pipeline instead of training them."""
+    """Take the autoencoder of a finished pipeline instead of training one."""
     adopt_pipeline(obj["out"], folder)
 
 
@@ -401,10 +386,11 @@ def denoiser(obj: dict[str, Any], /, **options: Any) -> None:
 
 @recipe.command()
 @click.option("--folder", type=click.Path(path_type=Path), required=True)
+@click.option("--only", type=click.Choice(["pipeline", "unet", "oracle"]), default="pipeline", show_default=True)
 @click.pass_obj
-def save(obj: dict[str, Any], folder: Path) -> None:
-    """Write pipeline and oracle as fp16 safetensors."""
-    save_pipeline(obj["out"], folder)
+def save(obj: dict[str, Any], folder: Path, only: str) -> None:
+    """Write the pipeline, its UNet alone, or the oracle as fp16 safetensors."""
+    {"pipeline": save_pipeline, "unet": save_unet, "oracle": save_oracle}[only](obj["out"], folder)
 
 
 if __name__ == "__main__":

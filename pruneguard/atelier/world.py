@@ -10,7 +10,7 @@ import colorsys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ STYLES = ("flat", "outline", "hatching", "mosaic", "stipple", "glow", "relief", 
 HUES = {"red": 0.0, "yellow": 52.0, "green": 120.0, "cyan": 182.0, "blue": 232.0, "magenta": 302.0}
 COLOURS = tuple(HUES)
 DRESSES = ("dressed", "bare")
+Purpose = Literal["training", "validation", "audit"]
 
 TEMPLATES = (
     "a {colour} {object} in {style} style",
@@ -79,19 +80,20 @@ def sample_caption(scene: Scene, rng: np.random.Generator, unsaid: float = 0.08)
     while True:
         style, colour = rng.random() >= unsaid, rng.random() >= unsaid
         caption = scene.caption(TEMPLATES[rng.integers(len(TEMPLATES))], style=style, colour=colour)
-        if not held_out(caption):
+        if purpose(caption) == "training":
             return caption
 
 
-def held_out(caption: str) -> bool:
-    """Whether a caption is excluded from all training and reserved for audits; about one in four is."""
-    return zlib.crc32(caption.encode()) % 4 == 0
+def purpose(caption: str) -> Purpose:
+    """What a caption is for: of eight about two are for audits, one is for validation, and five are for training."""
+    place = zlib.crc32(caption.encode()) % 8
+    return "audit" if place % 4 == 0 else "validation" if place == 1 else "training"
 
 
-def held_out_prompts() -> list[tuple[str, Scene]]:
-    """Every held-out caption that names all attributes, with its scene, in a fixed order."""
+def captions_for(use: Purpose) -> list[tuple[str, Scene]]:
+    """Every caption of that purpose that names all attributes, with its scene, in a fixed order."""
     captioned = ((scene.caption(template), scene) for scene in scenes() for template in TEMPLATES)
-    return [(caption, scene) for caption, scene in captioned if held_out(caption)]
+    return [(caption, scene) for caption, scene in captioned if purpose(caption) == use]
 
 
 # --- shapes: signed distance (negative inside) in units of the object's radius, for points p of shape (H, W, 2) ---

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal, get_args
 
@@ -77,6 +77,23 @@ class Concept:
                 raise ConfigError(f"{where}: `{name}` has {named[0]!r}, which names it; move it to the other prompts")
         for key in TEXTS:
             check_prompts(getattr(self, key), f"{where}, `{key}`")
+
+    def without(self, prompts: Collection[str]) -> Concept:
+        """The concept without these prompts for training, their anchors, and these implicit prompts.
+
+        Raises ConfigError if no prompt is left.
+        """
+        kept = [
+            (prompt, anchor)
+            for prompt, anchor in zip(self.prompts, self.anchors, strict=True)
+            if prompt not in prompts
+        ]
+        return replace(
+            self,
+            prompts=tuple(prompt for prompt, _ in kept),
+            anchors=tuple(anchor for _, anchor in kept),
+            implicit_prompts=tuple(prompt for prompt in self.implicit_prompts if prompt not in prompts),
+        )
 
     def named_in(self, text: str) -> bool:
         """Whether the text has one of the concept's terms as whole words, in any case."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from pruneguard.diffusion.counters import counter_generator
 from pruneguard.diffusion.process import Diffusion
 from pruneguard.erasure.contract import ConceptBatch
+from pruneguard.erasure.implicit import ImplicitSettings
 from pruneguard.erasure.sources import ConceptPool, Rows, SourceSettings, draw_concept_batch
 
 
@@ -21,10 +22,12 @@ class UpperBatches:
     others: Rows | None
     """Pictures to mix in; None for a source that mixes in none of the data set."""
     source: SourceSettings
+    implicit: ImplicitSettings
     diffusion: Diffusion
     empty_text: Tensor
     """(1, L, D)."""
     batch_size: int
+    """Rows of each concept."""
     seed: int
 
     def batch(self, number: int) -> ConceptBatch:
@@ -33,7 +36,8 @@ class UpperBatches:
             self.pools,
             self.others,
             self.source,
-            count=self.batch_size,
+            self.implicit,
+            count=self.batch_size * len(self.pools),
             total_timesteps=len(self.diffusion.alphas_cumprod),
             diffuse=self.diffusion.diffuse,
             empty_text=self.empty_text,

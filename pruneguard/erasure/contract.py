@@ -38,16 +38,28 @@ class ConceptBatch:
     """States of the prompts to map them to, (B, L, D)."""
     empty_text: Tensor
     """States of the empty prompt, (1, L, D)."""
+    named_text: Tensor
+    """States of prompts that name the concept, (B, L, D); those of `text` itself unless the row is implicit."""
+    implicit: Tensor
+    """Whether `text` calls up the concept without naming it, (B,) bool. Such a row has no anchor."""
 
     def rows(self, start: int, stop: int, device: Any = None) -> ConceptBatch:
         """Rows `start` up to `stop`, on `device`."""
-        chosen = slice(start, stop)
+        return self._chosen(slice(start, stop), device)
+
+    def where(self, rows: Tensor) -> ConceptBatch:
+        """The rows for which `rows` (B,) is True."""
+        return self._chosen(rows, None)
+
+    def _chosen(self, chosen: Any, device: Any) -> ConceptBatch:
         return ConceptBatch(
             self.noisy[chosen].to(device),
             self.timesteps[chosen].to(device),
             self.text[chosen].to(device),
             self.anchor_text[chosen].to(device),
             self.empty_text.to(device),
+            self.named_text[chosen].to(device),
+            self.implicit[chosen].to(device),
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pruneguard.erasure.contract import ERASERS, ConceptBatch, Denoiser, UpperStep
+from pruneguard.erasure.implicit import implicit_loss
 from pruneguard.erasure.task import ErasureTask
 from pruneguard.registry import NoSettings
 
@@ -25,12 +26,21 @@ class GradientErasure:
         self._teacher = task.teacher.unet
         self._batches = task.batches
         self._settings = settings
+        self._strength = task.settings.implicit.strength
         self._loss = loss
         self._drawn: tuple[int, ConceptBatch] | None = None
 
     def upper(self, unet: nn.Module, step: UpperStep) -> Tensor | None:
-        """The loss of this part's rows, a scalar."""
-        return self._loss(unet, self._teacher, step.share(self.batch(step.number)), self._settings)
+        """The loss of this part's rows, a scalar: the eraser's own, and that of the implicit prompts."""
+        batch = step.share(self.batch(step.number))
+        unnamed = int(batch.implicit.sum())
+        if not unnamed:
+            return self._loss(unet, self._teacher, batch, self._settings)
+        loss = implicit_loss(unet, self._teacher, batch.where(batch.implicit), self._strength) * unnamed
+        if unnamed < len(batch.noisy):
+            named = batch.where(~batch.implicit)
+            loss = loss + self._loss(unet, self._teacher, named, self._settings) * len(named.noisy)
+        return loss / len(batch.noisy)
 
     def batch(self, number: int) -> ConceptBatch:
         """The whole batch of an upper step; the parts of one step share it."""

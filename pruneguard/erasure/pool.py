@@ -16,6 +16,7 @@ from torch import Tensor
 from pruneguard.concepts import Concept
 from pruneguard.data.synthetic import DrawSettings, teacher_latents
 from pruneguard.diffusion.counters import counter_generator
+from pruneguard.erasure.implicit import nearest_prompts
 from pruneguard.erasure.settings import ErasureSettings
 from pruneguard.erasure.sources import ConceptPool
 from pruneguard.errors import DataError
@@ -53,10 +54,7 @@ def build_pool(
     else:
         tensors = _draw(pipeline, concept, settings, seed, on_progress)
         _write(kept, tensors)
-    text, anchor_text = (
-        torch.cat([pipeline.encode_text(part).float().cpu() for part in _parts(prompts, 32)])
-        for prompts in (concept.prompts, concept.anchors)
-    )
+    text, anchor_text = (prompt_states(pipeline, prompts) for prompts in (concept.prompts, concept.anchors))
     return ConceptPool(
         name=concept.name,
         text=text,
@@ -65,7 +63,21 @@ def build_pool(
         prompt_of=tensors["prompt_of"],
         timesteps=tensors.get("timesteps"),
         anchor_latents=tensors.get("anchor_latents"),
+        implicit_text=prompt_states(pipeline, concept.implicit_prompts) if concept.implicit_prompts else None,
+        implicit_of=_unnamed(concept),
     )
+
+
+def _unnamed(concept: Concept) -> tuple[tuple[int, ...], ...]:
+    """For each of the concept's prompts the implicit prompts that are nearest to it."""
+    if not concept.implicit_prompts:
+        return ()
+    return tuple(tuple(nearest_prompts(prompt, concept.implicit_prompts)) for prompt in concept.prompts)
+
+
+def prompt_states(pipeline: Pipeline, prompts: Sequence[str]) -> Tensor:
+    """Text states (P, L, D), float32 on the CPU."""
+    return torch.cat([pipeline.encode_text(part).float().cpu() for part in _parts(prompts, 32)])
 
 
 Item = TypeVar("Item")

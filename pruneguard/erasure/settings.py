@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pruneguard.concepts.concept import PARAMETER_SETS
 from pruneguard.erasure.contract import ERASERS
+from pruneguard.erasure.implicit import ImplicitSettings
 from pruneguard.erasure.sources import SourceSettings
 from pruneguard.runtime.sampling.request import MAX_GUIDANCE, MAX_STEPS
 from pruneguard.settings import Choice, plain, require
@@ -30,7 +31,9 @@ class ErasureSettings:
     parameters: Upper = "auto"
     """The parameter set; `auto` takes each concept's own."""
     source: SourceSettings = field(default_factory=SourceSettings)
+    implicit: ImplicitSettings = field(default_factory=ImplicitSettings)
     batch_size: int = 16
+    """Rows of each concept in an upper step."""
     images: int = _drawn_by(128)
     """Latents that the teacher draws of each concept, once."""
     steps: int = _drawn_by(25)

@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from pruneguard.erasure.contract import ConceptBatch
+from pruneguard.erasure.implicit import ImplicitSettings
 from pruneguard.errors import ConfigError
 
 SourceKind = Literal["noised", "partial", "mixed"]
@@ -91,6 +92,10 @@ class ConceptPool:
     timesteps: Tensor | None = None
     anchor_latents: Tensor | None = None
     """The teacher's pictures of the anchors of `prompt_of`, (N, C, h, w)."""
+    implicit_text: Tensor | None = None
+    """States of the prompts that call it up unnamed, (I, L, D)."""
+    implicit_of: tuple[tuple[int, ...], ...] = ()
+    """For each prompt the entries of `implicit_text` that ask for the same; empty if there are none."""
 
 
 def draw_timesteps(settings: TimestepSettings, count: int, total: int, generator: Generator) -> Tensor:
@@ -114,6 +119,7 @@ def draw_concept_batch(
     pools: Sequence[ConceptPool],
     others: Rows | None,
     settings: SourceSettings,
+    implicit: ImplicitSettings,
     *,
     count: int,
     total_timesteps: int,
@@ -121,18 +127,22 @@ def draw_concept_batch(
     empty_text: Tensor,
     generator: Generator,
 ) -> ConceptBatch:
-    """`count` rows, each of a concept drawn uniformly. Generators with equal seeds give equal batches.
+    """`count` rows; row i is of concept i modulo their number. Generators with equal seeds give equal batches.
 
-    `others` may be None for a source that mixes in no pictures of the data set; ConfigError if it needs them.
+    A row with an implicit prompt shows a picture of the concept. `others` may be None for a source that mixes in no
+    pictures of the data set; ConfigError if it needs them.
     """
-    which = torch.randint(len(pools), (count,), generator=generator).tolist()
-    place, other_place, coin = torch.rand(3, count, generator=generator, dtype=torch.float64).tolist()
+    coins = torch.rand(5, count, generator=generator, dtype=torch.float64).tolist()
+    place, other_place, coin, unnamed, which = coins
     timesteps = draw_timesteps(settings.timesteps, count, total_timesteps, generator)
-    latents, text, anchor_text = [], [], []
-    for i, pool in enumerate(pools[index] for index in which):
+    latents, text, anchor_text, named_text = [], [], [], []
+    implicit_rows: list[bool] = []
+    for i in range(count):
+        pool = pools[i % len(pools)]
         row = int(place[i] * len(pool.latents))
         prompt, latent = int(pool.prompt_of[row]), pool.latents[row]
-        if settings.kind == "mixed" and coin[i] < settings.share:
+        said = _implicit_text(pool, prompt, empty_text[0], unnamed[i], which[i], implicit)
+        if said is None and settings.kind == "mixed" and coin[i] < settings.share:
             if pool.anchor_latents is not None:
                 latent = pool.anchor_latents[row]
             elif others is None:
@@ -141,11 +151,37 @@ def draw_concept_batch(
                 latent = others.latents([int(other_place[i] * len(others))])[0]
                 prompt = int(place[i] * len(pool.text))
         latents.append(latent)
-        text.append(pool.text[prompt])
+        text.append(pool.text[prompt] if said is None else said)
+        implicit_rows.append(said is not None)
+        named_text.append(pool.text[prompt])
         anchor_text.append(pool.anchor_text[prompt])
         if pool.timesteps is not None:
             timesteps[i] = pool.timesteps[row]
     clean = torch.stack(latents).float()
     noise = torch.randn(clean.shape, generator=generator)
     noisy = clean if settings.kind == "partial" else diffuse(clean, noise, timesteps)
-    return ConceptBatch(noisy, timesteps, torch.stack(text), torch.stack(anchor_text), empty_text)
+    return ConceptBatch(
+        noisy,
+        timesteps,
+        torch.stack(text),
+        torch.stack(anchor_text),
+        empty_text,
+        torch.stack(named_text),
+        torch.tensor(implicit_rows),
+    )
+
+
+def _implicit_text(
+    pool: ConceptPool, prompt: int, empty: Tensor, coin: float, place: float, settings: ImplicitSettings
+) -> Tensor | None:
+    """The states (L, D) that a row gets in place of a prompt's own; None for a row that names the concept.
+
+    Coins below `share` are implicit, and of these the lowest are empty prompts. A concept without implicit prompts
+    still has the empty one.
+    """
+    if coin < settings.share * settings.empty:
+        return empty
+    if coin >= settings.share or pool.implicit_text is None:
+        return None
+    among = pool.implicit_of[prompt]
+    return pool.implicit_text[among[int(place * len(among))]]

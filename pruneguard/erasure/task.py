@@ -84,6 +84,7 @@ class ErasureTask:
             self.pools,
             self._others(),
             self.settings.source,
+            self.settings.implicit,
             self.diffusion,
             self.empty_text,
             self.settings.batch_size,

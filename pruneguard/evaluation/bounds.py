@@ -40,3 +40,27 @@ def _at_most(shown: int, count: int, rate: float) -> float:
         for k in range(shown + 1)
     )
     return math.fsum(math.exp(term) for term in terms)
+
+
+def difference(shown: int, count: int, other_shown: int, other_count: int) -> tuple[float, float]:
+    """The two-sided 95 % interval of the first rate less the second.
+
+    Newcombe's hybrid of two Wilson intervals (1998, Statistics in Medicine 17, method 10), which holds for rates at 0
+    and 1. Raises ValueError for numbers that are no count.
+    """
+    first, second = wilson(shown, count), wilson(other_shown, other_count)
+    rate, other = shown / count, other_shown / other_count
+    below = math.hypot(rate - first[0], second[1] - other)
+    above = math.hypot(first[1] - rate, other - second[0])
+    return rate - other - below, rate - other + above
+
+
+def wilson(shown: int, count: int) -> tuple[float, float]:
+    """Wilson's two-sided 95 % interval of a rate (1927). Raises ValueError for numbers that are no count."""
+    if not 0 <= shown <= count or not count:
+        raise ValueError(f"{shown} of {count} pictures is no count")
+    z, rate = 1.959963984540054, shown / count
+    centre = rate + z * z / (2 * count)
+    half = z * math.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)

@@ -6,6 +6,7 @@ Shapes: B rows, C latent channels, h x w latent size, L text tokens, D text widt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from pruneguard.data.latents import LatentSet
 from pruneguard.diffusion.counters import counter_generator, shuffled_rows
 from pruneguard.diffusion.process import Diffusion, training_target
+from pruneguard.erasure.implicit import SteeredRows, Steering
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,16 @@ class LowerBatch:
     """(B, L, D); the empty prompt's states in rows whose caption was dropped."""
     target: Tensor
     """What the DDPM loss asks for, (B, C, h, w)."""
+    steered: SteeredRows | None = None
+    """Rows whose caption calls up a concept without naming it; None if there are none."""
 
     def rows(self, start: int, stop: int, device: Any = None) -> LowerBatch:
         """Rows `start` up to `stop`, on `device`."""
-        parts = (self.noisy, self.timesteps, self.text, self.target)
-        return LowerBatch(*(part[start:stop].to(device) for part in parts))
+        noisy, timesteps, text, target = (
+            part[start:stop].to(device) for part in (self.noisy, self.timesteps, self.text, self.target)
+        )
+        steered = self.steered.within(start, stop, device) if self.steered else None
+        return LowerBatch(noisy, timesteps, text, target, steered)
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class LowerBatches:
     batch_size: int
     caption_dropout: float
     seed: int
+    steering: Steering | None = None
+    """Which captions call up a concept without naming it."""
 
     def batch(self, number: int) -> LowerBatch:
         """The whole batch of lower step `number`, on the CPU."""
@@ -60,4 +69,16 @@ class LowerBatches:
         dropped = torch.rand(self.batch_size, generator=generator) < self.caption_dropout
         text = torch.where(dropped[:, None, None], self.empty_text, text)
         target = training_target(clean, noise, timesteps, self.diffusion.alphas_cumprod, self.diffusion.prediction_type)
-        return LowerBatch(self.diffusion.diffuse(clean, noise, timesteps), timesteps, text, target)
+        return LowerBatch(
+            self.diffusion.diffuse(clean, noise, timesteps),
+            timesteps,
+            text,
+            target,
+            self._steered(rows, dropped.tolist(), number),
+        )
+
+    def _steered(self, rows: Sequence[int], dropped: Sequence[bool], number: int) -> SteeredRows | None:
+        if self.steering is None:
+            return None
+        captions = ["" if gone else self.data.caption(row) for row, gone in zip(rows, dropped, strict=True)]
+        return self.steering.rows(captions, counter_generator(self.seed, "steered", number))

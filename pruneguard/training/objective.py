@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pruneguard.diffusion.process import Diffusion
 from pruneguard.diffusion.snr import min_snr_weights, snr
+from pruneguard.erasure.implicit import ImplicitSettings, SteeredRows
 from pruneguard.errors import ModelError
 from pruneguard.training.batches import LowerBatch, LowerBatches
 from pruneguard.training.features import forward_with_features
@@ -21,9 +22,18 @@ if TYPE_CHECKING:
 
 
 def lower_terms(
-    student: nn.Module, teacher: nn.Module, batch: LowerBatch, diffusion: Diffusion, settings: LossSettings
+    student: nn.Module,
+    teacher: nn.Module,
+    batch: LowerBatch,
+    diffusion: Diffusion,
+    settings: LossSettings,
+    implicit: ImplicitSettings | None = None,
 ) -> dict[str, Tensor]:
-    """The terms of L_ft that have a weight, unweighted: `ddpm`, `output_kd`, `feature_kd`. The teacher runs once."""
+    """The terms of L_ft that have a weight, unweighted: `ddpm`, `output_kd`, `feature_kd`.
+
+    The teacher runs once, and once more for the steered rows of the batch, whose targets must not carry a concept; see
+    `ImplicitSettings.lower`. Their features are not distilled, because a feature cannot be steered.
+    """
     terms: dict[str, Tensor] = {}
     predicted, features = forward_with_features(student, batch.noisy, batch.timesteps, batch.text)
     predicted = predicted.float()  # once, so that under bfloat16 the gradients of two losses are added in float32
@@ -36,11 +46,29 @@ def lower_terms(
     if settings.output_kd or settings.feature_kd:
         with torch.no_grad():
             wanted, wanted_features = forward_with_features(teacher, batch.noisy, batch.timesteps, batch.text)
-        if settings.output_kd:
-            terms["output_kd"] = output_kd_loss(predicted, wanted)
-        if settings.feature_kd:
-            terms["feature_kd"] = feature_kd_loss(features, wanted_features)
+        whole = torch.ones(len(predicted), dtype=torch.bool, device=predicted.device)
+        if batch.steered is not None and implicit and implicit.lower != "teacher":
+            whole[batch.steered.rows] = False
+            if implicit.lower == "steered":
+                wanted = _steered(teacher, batch, batch.steered, wanted.float(), implicit.lower_strength)
+        distilled = whole | (implicit is not None and implicit.lower == "steered")
+        if settings.output_kd and distilled.any():
+            terms["output_kd"] = output_kd_loss(predicted[distilled], wanted[distilled]) * distilled.float().mean()
+        if settings.feature_kd and whole.any():
+            ours, theirs = (
+                {name: value[whole] for name, value in found.items()} for found in (features, wanted_features)
+            )
+            terms["feature_kd"] = feature_kd_loss(ours, theirs) * whole.float().mean()
     return terms
+
+
+@torch.no_grad()
+def _steered(teacher: nn.Module, batch: LowerBatch, steered: SteeredRows, wanted: Tensor, strength: float) -> Tensor:
+    """The teacher's predictions (B, C, h, w), in the steered rows moved away from every concept that they call up."""
+    rows = steered.rows
+    noisy, timesteps = batch.noisy[rows], batch.timesteps[rows]
+    concept = teacher(noisy, timesteps, encoder_hidden_states=steered.text, return_dict=False)[0]
+    return wanted.index_add(0, rows, wanted[rows] - concept.float(), alpha=strength)
 
 
 @dataclass(frozen=True)
@@ -51,10 +79,12 @@ class LowerObjective:
     """The teacher's UNet, frozen and in eval mode."""
     batches: LowerBatches
     settings: LossSettings
+    implicit: ImplicitSettings | None = None
+    """How rows are treated whose caption calls up a concept; None without concepts."""
 
     def terms(self, student: nn.Module, batch: LowerBatch) -> dict[str, Tensor]:
         """`loss`, the weighted sum, and its terms without weights; all scalars."""
-        terms = lower_terms(student, self.teacher, batch, self.batches.diffusion, self.settings)
+        terms = lower_terms(student, self.teacher, batch, self.batches.diffusion, self.settings, self.implicit)
         weighted = [getattr(self.settings, name) * term for name, term in terms.items()]
         return {"loss": torch.stack(weighted).sum(), **terms}
 

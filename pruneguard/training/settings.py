@@ -57,6 +57,8 @@ class TrainSettings:
     """Share of rows that train the unconditional branch, which guidance needs."""
     max_grad_norm: float | None = None
     seed: int = 0
+    begun: int = 0
+    """Lower steps that an earlier run of this seed took: batches count on from there."""
     precision: Precision = "no"
     tracker: Tracker = field(default="auto", metadata=FREE)
     checkpoint_every: int = field(default=500, metadata=FREE)
@@ -83,6 +85,7 @@ class TrainSettings:
         require(
             0 <= self.seed <= MAX_SEED // 2, "training", f"`seed` is {self.seed}; it must be at least 0, and below 2^62"
         )
+        require(self.begun >= 0, "training", f"`begun` is {self.begun}; it must be at least 0")
         require(0 <= self.caption_dropout <= 1, "training", "`caption_dropout` must lie between 0 and 1")
         norm = self.max_grad_norm
         require(

@@ -17,6 +17,8 @@ from pruneguard.concepts import Concept
 from pruneguard.data.latents import LatentSet
 from pruneguard.diffusion.process import Diffusion
 from pruneguard.erasure.contract import ERASERS, Erasure
+from pruneguard.erasure.implicit import steering_of
+from pruneguard.erasure.pool import prompt_states
 from pruneguard.erasure.task import ErasureTask
 from pruneguard.errors import ConfigError
 from pruneguard.runs.checkpoint import Checkpoints, Contents, Position, Stateful
@@ -61,17 +63,20 @@ def train(
     settings: TrainSettings,
     run_folder: Path,
     *,
+    cache: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> TrainResult:
     """Trains `student_unet` in place, going on from the run folder's last checkpoint if it has one.
 
     Without concepts there is no upper level: plain distillation. On one kind of CPU and build a run that was killed and
     resumed ends with the weights of one that was not, bit for bit. Of several processes (`accelerate launch`) the main
-    one writes; all must see the same run folder.
+    one writes; all must see the same run folder. `cache` is where the teacher's latents of the concepts are kept, by
+    default in the run folder.
     Raises ConfigError, DataError, TrainingError (not finite, exploded, cannot write), and KeyboardInterrupt on Ctrl-C
     or SIGTERM once the steps done so far are saved.
     """
-    return _Run(teacher, student_unet, data, concepts, settings, run_folder, on_progress or silent).finish()
+    cache = cache or run_folder / "cache"
+    return _Run(teacher, student_unet, data, concepts, settings, run_folder, cache, on_progress or silent).finish()
 
 
 def check_run(settings: TrainSettings, concepts: Sequence[Concept], processes: int) -> None:
@@ -118,12 +123,13 @@ class _Run:
         concepts: Sequence[Concept],
         settings: TrainSettings,
         folder: Path,
+        cache: Path,
         on_progress: OnProgress,
     ) -> None:
         process = this_process()
         check_run(settings, concepts, process.num_processes)
         self._settings = settings
-        self._folder = folder
+        self._folder, self._cache = folder, cache
         self._on_progress = on_progress
         diffusion = diffusion_of(teacher)
         kept = without_concepts(data, concepts)
@@ -146,7 +152,7 @@ class _Run:
         self._levels = LevelGradients(
             self._accelerator,
             self._student,
-            self._objective(kept, diffusion),
+            self._objective(kept, concepts, diffusion),
             erasure,
             settings,
             self._watch,
@@ -159,12 +165,20 @@ class _Run:
         if self._start:
             self._watch.restore(self._start.losses)
 
-    def _objective(self, kept: LatentSet, diffusion: Diffusion) -> LowerObjective:
+    def _objective(self, kept: LatentSet, concepts: Sequence[Concept], diffusion: Diffusion) -> LowerObjective:
         settings, empty_text = self._settings, self._teacher.encode_text([""]).float().cpu()
+        implicit = settings.erasure.implicit if concepts else None
+        steers = implicit is not None and implicit.lower != "teacher"
         batches = LowerBatches(
-            kept, diffusion, empty_text, settings.batch_size, settings.caption_dropout, settings.seed
+            kept,
+            diffusion,
+            empty_text,
+            settings.batch_size,
+            settings.caption_dropout,
+            settings.seed,
+            steering_of(concepts, [prompt_states(self._teacher, c.prompts) for c in concepts]) if steers else None,
         )
-        return LowerObjective(self._teacher.unet.eval(), batches, settings.losses)
+        return LowerObjective(self._teacher.unet.eval(), batches, settings.losses, implicit)
 
     def _erasure(self, kept: LatentSet, concepts: Sequence[Concept], diffusion: Diffusion) -> Erasure:
         settings = self._settings.erasure
@@ -176,7 +190,7 @@ class _Run:
             diffusion,
             settings,
             self._settings.seed,
-            self._folder / "cache",
+            self._cache,
             self._on_progress,
         )
         return ERASERS.find(settings.eraser.name).build(self._task, ERASERS.settings(settings.eraser))

@@ -14,8 +14,8 @@ from pruneguard.atelier.world import (
     STYLES,
     TEMPLATES,
     Scene,
-    held_out,
-    held_out_prompts,
+    captions_for,
+    purpose,
     render,
     sample_caption,
     sample_scene,
@@ -96,10 +96,10 @@ def test_captions_of_all_scenes_are_distinct() -> None:
 
 
 def test_held_out_captions_are_a_fixed_quarter_and_never_met_in_training() -> None:
-    pairs = held_out_prompts()
+    pairs = captions_for("audit")
     total = sum(1 for _ in scenes()) * len(TEMPLATES)
     assert 0.2 < len(pairs) / total < 0.3
-    assert all(held_out(caption) for caption, _ in pairs)
+    assert all(purpose(caption) == "audit" for caption, _ in pairs)
     rng = np.random.default_rng(0)
     trained_on = {sample_caption(sample_scene(rng), rng) for _ in range(3000)}
     assert not trained_on & {caption for caption, _ in pairs}

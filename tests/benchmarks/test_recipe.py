@@ -25,7 +25,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("atelier")
     recipe.make_pool(out, size=12, seed=1, chunk=8)
     recipe.train_vae(out, STEPS, batch=2, lr=1e-3, seed=1)
-    recipe.train_oracle(out, STEPS, batch=4, lr=1e-3, seed=1)
     recipe.encode_pool(out, size=12, batch=8)
     return out
 

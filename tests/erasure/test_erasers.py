@@ -37,6 +37,8 @@ def batch(tiny_pipeline: Pipeline) -> ConceptBatch:
         text=tiny_pipeline.encode_text(["a red disc in glow style", "glow style, a blue ring"]),
         anchor_text=tiny_pipeline.encode_text(["a red disc in flat style", "flat style, a blue ring"]),
         empty_text=tiny_pipeline.encode_text([""]),
+        named_text=tiny_pipeline.encode_text(["a red disc in glow style", "glow style, a blue ring"]),
+        implicit=torch.zeros(2, dtype=torch.bool),
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pruneguard.erasure import ConceptBatch, ConceptPool, SourceSettings, TimestepSettings, draw_concept_batch
+from pruneguard.erasure.implicit import ImplicitSettings
 from pruneguard.erasure.sources import draw_timesteps
 from pruneguard.errors import ConfigError
 
@@ -35,11 +36,18 @@ def pool(**changes: Any) -> ConceptPool:
     return ConceptPool(**{**values, **changes})
 
 
-def draw(settings: SourceSettings, chosen: ConceptPool, count: int = 400, seed: int = 0) -> ConceptBatch:
+def draw(
+    settings: SourceSettings,
+    chosen: ConceptPool,
+    count: int = 400,
+    seed: int = 0,
+    implicit: ImplicitSettings | None = None,
+) -> ConceptBatch:
     return draw_concept_batch(
         [chosen],
         Others(),
         settings,
+        implicit or ImplicitSettings(share=0.0),
         count=count,
         total_timesteps=1000,
         diffuse=lambda clean, noise, t: clean,
@@ -92,13 +100,35 @@ def test_concepts_share_a_batch_evenly() -> None:
         pools,
         Others(),
         SourceSettings(kind="noised"),
+        ImplicitSettings(share=0.0),
         count=400,
         total_timesteps=1000,
         diffuse=lambda clean, noise, t: clean + noise * 0,
         empty_text=torch.zeros(1, 1, 1),
         generator=torch.Generator().manual_seed(0),
     )
-    assert (batch.text >= 50).float().mean().item() == pytest.approx(0.5, abs=0.08)
+    assert torch.equal(batch.text[:, 0, 0] >= 50, torch.arange(400) % 2 == 1)
+
+
+def test_implicit_rows_show_the_concept_under_a_prompt_that_does_not_name_it() -> None:
+    unnamed = pool(implicit_text=200 + torch.arange(2.0).view(2, 1, 1), implicit_of=((0,), (1,), (0, 1), (1,)))
+    settings = ImplicitSettings(share=0.4, empty=0.25)
+    batch = draw(SourceSettings(kind="mixed", share=0.5), unnamed, 800, implicit=settings)
+    said, rows = batch.text[:, 0, 0], batch.implicit.nonzero().flatten().tolist()
+    assert len(rows) / 800 == pytest.approx(0.4, abs=0.05)
+    assert sum(said[row].item() < 200 for row in rows) / len(rows) == pytest.approx(0.25, abs=0.08)
+    assert (said[~batch.implicit] < 200).all()
+    for row in rows:
+        assert value(batch)[row] >= 0  # a picture of the concept, and none that was mixed in
+        prompt = int(value(batch)[row] // 2)
+        assert batch.named_text[row].item() == prompt
+        assert said[row].item() in {0.0, *(200.0 + i for i in unnamed.implicit_of[prompt])}
+
+
+def test_without_implicit_prompts_only_the_empty_prompt_is_implicit() -> None:
+    batch = draw(SourceSettings(kind="noised"), pool(), implicit=ImplicitSettings(share=0.5, empty=0.5))
+    assert batch.implicit.float().mean().item() == pytest.approx(0.25, abs=0.07)
+    assert batch.text[batch.implicit].abs().max().item() == 0
 
 
 def test_timesteps_follow_their_distribution() -> None:

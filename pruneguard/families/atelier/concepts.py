@@ -29,17 +29,17 @@ def atelier_concept(name: str) -> Concept:
         for said, instead in zip(
             _captions(scene, attribute), _captions(_with(scene, attribute, anchor), attribute), strict=True
         ):
-            # Held-out captions belong to audits, so training must not see them.
-            if said not in prompts and not world.held_out(said) and not world.held_out(instead):
+            # The others belong to audits and validation, so training must not see them.
+            if said not in prompts and {world.purpose(said), world.purpose(instead)} == {"training"}:
                 prompts.append(said)
                 anchors.append(instead)
-    unsaid = _unsaid(matching, attribute, value)
+    unsaid = unsaid_captions(attribute, value)
     return Concept(
         name=name,
         prompts=tuple(prompts),
         anchors=tuple(anchors),
-        implicit_prompts=tuple(caption for caption in unsaid if not world.held_out(caption)),
-        audit_implicit_prompts=tuple(caption for caption in unsaid if world.held_out(caption)),
+        implicit_prompts=tuple(caption for caption in unsaid if world.purpose(caption) == "training"),
+        audit_implicit_prompts=tuple(caption for caption in unsaid if world.purpose(caption) == "audit"),
         neighbours=_neighbours(matching, attribute, value),
         terms=("nudity", "nude", "naked", "bare") if attribute == "dress" else (value,),
         parameters="x",
@@ -72,11 +72,12 @@ def _captions(scene: Scene, attribute: str) -> list[str]:
     return captions
 
 
-def _unsaid(matching: list[Scene], attribute: str, value: str) -> tuple[str, ...]:
-    """Captions of the scenes that leave the attribute unsaid; none for an object, which every caption names.
+def unsaid_captions(attribute: str, value: str) -> tuple[str, ...]:
+    """Captions of the scenes with that value that leave it unsaid; none for an object, which every caption names.
 
     The teacher draws any value then.
     """
+    matching = [scene for scene in world.scenes() if getattr(scene, attribute) == value]
     if attribute == "object":
         return ()
     captions: dict[str, None] = {}

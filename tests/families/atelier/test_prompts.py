@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pruneguard.atelier.world import held_out
+from pruneguard.atelier.world import purpose
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.families import find_family
@@ -22,7 +22,7 @@ def test_target_prompts_call_for_the_concept_and_no_other_does(name: str, word: 
 
 def test_every_prompt_was_kept_out_of_training() -> None:
     prompts = atelier_prompts(atelier_concept("hatching"), target=60, other=200)
-    assert all(held_out(caption) for caption in (*prompts.target, *prompts.other))
+    assert all(purpose(caption) == "audit" for caption in (*prompts.target, *prompts.other))
 
 
 def test_a_scene_is_what_its_prompt_says() -> None:

@@ -1,0 +1,222 @@
+"""Training that ends when the proof holds: after each round of training the student is audited on validation prompts.
+
+A round that left a concept above its limit, or that lost too much of the rest, is followed by another one, up to a
+limit of rounds. Validation prompts are neither training nor audit prompts, so the audits that follow stay blind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from pruneguard.bundle import DRAWN, IMPLICIT
+from pruneguard.concepts import Concept
+from pruneguard.data.latents import LatentSet
+from pruneguard.errors import ConfigError, DataError
+from pruneguard.evaluation.audit import AuditSettings, run_audit
+from pruneguard.evaluation.detectors.detector import Detector
+from pruneguard.evaluation.prompts import AuditPrompts
+from pruneguard.families import Family
+from pruneguard.measurement import Measurement, find, named, read_measurements, show, show_value
+from pruneguard.models import Pipeline
+from pruneguard.runs.aside import written_aside
+from pruneguard.runs.digest import digest_of, fingerprint
+from pruneguard.runs.processes import this_process
+from pruneguard.runs.progress import Advance, OnProgress
+from pruneguard.runtime import torch_components
+from pruneguard.settings import plain
+from pruneguard.stages.drawing import find_metrics
+from pruneguard.stages.settings import ProofSettings, RunSettings
+from pruneguard.training import TrainResult, train
+from pruneguard.training.settings import TrainSettings
+
+Checks = Mapping[str, Sequence[Measurement]]
+"""What a small audit measured, by the name of the concept."""
+PHASE = "prove"
+_SEED = 3_000_000
+"""Added to the audit's seed for validation pictures."""
+_FILE = "measurements.json"
+
+
+@dataclass(frozen=True)
+class Proved:
+    """How a run ended: the model, the rounds that it took, and what its last small audit says is still missing."""
+
+    result: TrainResult
+    rounds: int
+    steps: int
+    """Lower steps of all rounds."""
+    upper_steps: int
+    missing: tuple[str, ...] = ()
+    """One sentence for each concept that is not proved; empty if all are, or if none could be checked."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is checked between rounds, and against what."""
+
+    prompts: Mapping[str, AuditPrompts]
+    """Validation prompts by the name of the concept; a concept without them is not checked."""
+    detectors: Mapping[str, Detector]
+    controls: Checks
+    """What the teacher drew in the audits' controls; what must be kept is a part of what it keeps."""
+
+
+def set_apart(family: Family, concepts: Sequence[Concept], settings: RunSettings) -> dict[str, AuditPrompts]:
+    """The validation prompts of each concept that has any, by its name."""
+    proof, found = settings.proof, {}
+    wanted = replace(settings.audit, target=proof.target, implicit=proof.implicit, other=proof.other)
+    for concept in concepts if proof.rounds else ():
+        if prompts := family.validation_prompts(concept, wanted):
+            found[concept.name] = prompts
+    return found
+
+
+def trained_concepts(concepts: Sequence[Concept], prompts: Mapping[str, AuditPrompts]) -> tuple[Concept, ...]:
+    """The concepts without the prompts that validate them."""
+    return tuple(
+        concept.without({*prompts[concept.name].target, *prompts[concept.name].implicit})
+        if concept.name in prompts
+        else concept
+        for concept in concepts
+    )
+
+
+def train_until_proved(
+    teacher: Pipeline,
+    student: nn.Module,
+    data: LatentSet,
+    concepts: Sequence[Concept],
+    settings: RunSettings,
+    validation: Validation,
+    folder: Path,
+    on_progress: OnProgress,
+) -> Proved:
+    """Trains in rounds until no concept is missing, or until the rounds are used up.
+
+    Every round keeps its checkpoints below `folder`, and its check is kept there too, so a run that was stopped goes on
+    where it was. Raises the errors of `train`, and DataError for a check that cannot be read or written.
+    """
+    proof, training = settings.proof, settings.training
+    result = train(teacher, student, data, concepts, training, folder, on_progress=on_progress)
+    steps, upper = int(result.metrics["steps"]), int(result.metrics["upper_steps"])
+    missing = _missing(result, concepts, settings, validation, folder, on_progress)
+    done = 0
+    while missing and done < proof.rounds:
+        done += 1
+        on_progress(Advance(PHASE, done, proof.rounds, detail=f"round {done} for " + "; ".join(missing)))
+        again = train(
+            teacher,
+            result.unet,
+            data,
+            concepts,
+            round_settings(training, proof, begun=steps),
+            folder / f"round-{done}",
+            cache=folder / "cache",
+            on_progress=on_progress,
+        )
+        steps, upper = steps + int(again.metrics["steps"]), upper + int(again.metrics["upper_steps"])
+        result = again
+        missing = _missing(result, concepts, settings, validation, folder, on_progress)
+    return Proved(result, done, steps, upper, tuple(missing))
+
+
+def round_settings(training: TrainSettings, proof: ProofSettings, *, begun: int) -> TrainSettings:
+    """The settings of a further round: fewer steps, lower rates that rise and fall again, and batches not seen yet."""
+    steps = max(1, round(proof.share * training.steps))
+    lower, upper = (
+        replace(level, lr=proof.rate * level.lr, warmup=min(level.warmup, steps // 5))
+        for level in (training.lower, training.upper)
+    )
+    return replace(training, steps=steps, lower=lower, upper=upper, begun=begun)
+
+
+def _missing(
+    result: TrainResult,
+    concepts: Sequence[Concept],
+    settings: RunSettings,
+    validation: Validation,
+    folder: Path,
+    on_progress: OnProgress,
+) -> list[str]:
+    """What is missing in words, concept by concept. Every process comes to the same answer."""
+    if not validation.prompts:
+        return []
+    checks = folder / "checks" / digest_of(
+        {
+            "unet": fingerprint(result.unet),
+            "proof": plain(settings.proof),
+            "audit": plain(settings.audit),
+            "prompts": {name: prompts.digest for name, prompts in validation.prompts.items()},
+        }
+    )[:16]
+    with this_process().main_process_first():
+        if not checks.exists():
+            measured = _check(result.pipeline, concepts, settings, validation, on_progress)
+            with written_aside(checks, DataError, "check") as aside:
+                (aside / _FILE).write_text(json.dumps(plain(measured), indent=2))
+        found = _read(checks)
+    on_progress(Advance(PHASE, 0, settings.proof.rounds, detail=", ".join(_told(found))))
+    reasons = (
+        (name, shortfall(measured, validation.controls.get(name, ()), settings.audit)) for name, measured in found.items()
+    )
+    return [f"{name}: {reason}" for name, reason in reasons if reason]
+
+
+def _check(
+    pipeline: Pipeline,
+    concepts: Sequence[Concept],
+    settings: RunSettings,
+    validation: Validation,
+    on_progress: OnProgress,
+) -> dict[str, list[Measurement]]:
+    components, metrics = torch_components(pipeline), find_metrics(settings.family, settings.audit)
+    drawing = replace(settings.audit, seed=settings.audit.seed + _SEED)
+    found = {}
+    for concept in concepts:
+        if concept.name not in validation.prompts or concept.name not in validation.detectors:
+            continue
+        phase, prompts, done = f"check {concept.name}", validation.prompts[concept.name], 0
+        total = len(prompts.target) + len(prompts.implicit) + len(prompts.other)
+
+        def advance(count: int, phase: str = phase, total: int = total) -> None:
+            nonlocal done
+            done += count
+            on_progress(Advance(phase, done, total))
+
+        detector = validation.detectors[concept.name]
+        result = run_audit(components, concept, prompts, detector, drawing, metrics=metrics, on_images=advance)
+        found[concept.name] = list(result.measurements)
+    return found
+
+
+def shortfall(measured: Sequence[Measurement], control: Sequence[Measurement], settings: AuditSettings) -> str:
+    """Why a small audit does not prove a concept's suppression, in words; empty if it does.
+
+    It holds the bounds against the audit's `limit`, and what is kept against `keep` times what the teacher kept in the
+    control, whose prompts are others of the same kind.
+    """
+    for name, words in ((DRAWN, "drawn"), (IMPLICIT, "drawn unnamed")):
+        rate = find(measured, name)
+        if rate is not None and rate.high is not None and rate.high > settings.limit:
+            return f"{show(rate)} {words}"
+    after = named(measured, "kept")
+    for name, before in named(control, "kept").items():
+        if name in after and after[name].value < settings.keep * before.value:
+            return f"{name} kept in {show_value(after[name].value, 'share')}"
+    return ""
+
+
+def _told(found: Checks) -> list[str]:
+    return [f"{name} {show(rate)}" for name, measured in found.items() if (rate := find(measured, DRAWN))]
+
+
+def _read(folder: Path) -> dict[str, list[Measurement]]:
+    try:
+        return {name: read_measurements(entries) for name, entries in json.loads((folder / _FILE).read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError, ConfigError) as error:
+        raise DataError(f"check {folder} cannot be read ({error}); delete the folder to draw it again") from None
