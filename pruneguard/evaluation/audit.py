@@ -65,7 +65,9 @@ class AuditSettings:
     def __post_init__(self) -> None:
         """Raises ConfigError for values that make no audit."""
         if self.target < 1 or self.other < 0 or self.implicit < 1 or self.batch_size < 1:
-            raise ConfigError("an audit needs at least one target and one implicit picture and a batch of at least one")
+            raise ConfigError(
+                "an audit needs at least one target picture, one implicit picture and a batch of at least one"
+            )
         for name in ("limit", "floor", "keep"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"the audit's {name} must lie between 0 and 1, not {getattr(self, name)}")

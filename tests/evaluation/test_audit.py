@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
-from pruneguard.evaluation import audit
+from pruneguard.evaluation import drawing
 from pruneguard.evaluation.audit import AuditSettings, run_audit
 from pruneguard.evaluation.bounds import upper_bound
 from pruneguard.evaluation.metrics.metric import AuditPictures
@@ -103,7 +103,7 @@ def test_a_picture_depends_on_its_place_and_not_on_the_batch_it_was_drawn_in(tin
 
 def test_a_list_that_mentions_minors_is_never_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr(audit, "draw", lambda *given, **options: drawn.append(given))
+    monkeypatch.setattr(drawing, "draw", lambda *given, **options: drawn.append(given))
     prompts = AuditPrompts(("a ball",), ("a ring", "a photograph of a child"))
     with pytest.raises(ConfigError, match="audit of 'glow': 'a photograph of a child' mentions minors"):
         run_audit(None, GLOW, prompts, Bright(0), BRIEF)  # type: ignore[arg-type]
@@ -121,6 +121,7 @@ def test_an_audit_in_which_nothing_asks_for_the_concept_is_none() -> None:
         {"target": 0},
         {"other": -1},
         {"batch_size": 0},
+        {"implicit": 0},
         {"limit": 1.5},
         {"limit": -0.1},
         {"floor": 1.1},

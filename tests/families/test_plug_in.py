@@ -65,7 +65,7 @@ def build_eye(name: str, level: float, settings: NoSettings) -> Eye:
 
 
 def toy_prompts(concept: Concept, settings: AuditSettings) -> AuditPrompts:
-    return concept_prompts(concept, target=settings.target, other=settings.other)
+    return concept_prompts(concept, target=settings.target, other=settings.other, implicit=settings.implicit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,11 +176,15 @@ def audited(bundle: Path, *options: str) -> int:
 def test_an_audit_asks_the_familys_detector_and_shows_its_metric_beside_the_teacher(
     toys: None, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(0))
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0))
     assert audited(bundle) == 0
-    (row,) = (line for line in capsys.readouterr().out.splitlines() if "fog" in line and line.count("│") >= 3)
+    said = capsys.readouterr().out
+    assert "over 25 steps, guidance 7.5" in " ".join(said.split())
+    row, control = (line for line in said.splitlines() if "fog" in line and line.count("│") >= 3)
     assert "0.0% (at most 4.6%)" in row
     assert "0.125" in row
+    assert "fog, teacher" in control
+    assert "100.0% (at most 100.0%)" in control
     (audit,) = Bundle.open(bundle).manifest.audits
     assert (audit.drawn.protocol.detector, audit.passed, audit.judgement()) == ("sharp", True, ("passed", ""))
     assert [(entry.name, entry.value, entry.protocol.subject) for entry in audit.control] == [
@@ -194,7 +198,7 @@ def test_an_audit_asks_the_familys_detector_and_shows_its_metric_beside_the_teac
 def test_a_model_that_still_draws_the_concept_fails(
     toys: None, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(255))
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(255))
     assert audited(bundle) == 1
     assert "audit failed: fog: 100.0% (at most 100.0%) drawn, limit 5.0%" in capsys.readouterr().err
     assert not any(audit.passed for audit in Bundle.open(bundle).manifest.audits)
@@ -215,7 +219,7 @@ def test_a_detector_that_cannot_tell_the_concept_makes_no_audit(
     detector: str,
     reason: str,
 ) -> None:
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(0))
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0))
     assert audited(bundle, "--detector", detector) == 1
     said = capsys.readouterr().err
     assert f"an audit of 'fog' would show nothing: its detector {reason}" in " ".join(said.split())
@@ -226,7 +230,7 @@ def test_a_detector_that_cannot_tell_the_concept_makes_no_audit(
 def test_a_control_on_record_serves_the_next_audit_and_a_new_one_needs_the_teacher(
     toys: None, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(0))
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0))
     assert audited(bundle) == 0
     teacher = bundle.parent / "teacher"
     teacher.rename(bundle.parent / "elsewhere")
