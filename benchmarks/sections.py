@@ -43,7 +43,8 @@ def demo_section(demo: dict[str, Any]) -> str:
             f"{demo['wall_s']:.0f} s. Each row: {drawn.count} pictures that ask for “{concept}” and {others} that do "
             f"not, with the same prompts and seeds in every row, PNDM {_space(drawn)}, read by atelier's oracle. "
             f"“drawn”: the share of pictures asking for “{concept}” that show it, with the one-sided 95 % bound. "
-            f"{_implicit(audits['engine'], concept)}“drawn elsewhere”: the share of the other pictures that show it. “kept”: the share of "
+            f"{_implicit(audits['engine'], concept)}“drawn elsewhere”: the share of the other pictures that show it. "
+            "“kept”: the share of "
             "the other pictures in which the oracle still reads what the prompt asks for, with or without "
             f"blemishes. “rest”: what pictures that ask for “{concept}” keep of everything else in their prompt.",
             "",
@@ -64,8 +65,8 @@ def _implicit(measured: Sequence[Measurement], concept: str) -> str:
     if found is None:
         return ""
     return (
-        f"“drawn implicit”: the like for {found.count} pictures of prompts that do not name “{concept}” and under which "
-        "the teacher draws it. "
+        f"“drawn implicit”: the like for {found.count} pictures of prompts that do not name “{concept}” and under "
+        "which the teacher draws it. "
     )
 
 

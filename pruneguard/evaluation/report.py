@@ -53,14 +53,12 @@ def _facts(
     """The figures at the head of the page, each with its caption."""
     first, last = (_value(audits[name], "drawn") for name in ("teacher", "engine"))
     implicit = [find(audits[name], IMPLICIT) for name in ("teacher", "engine")]
-    unnamed = " → ".join(f"{rate.value:.1%}" for rate in implicit if rate is not None)
+    rates = " → ".join(f"{rate.value:.1%}" for rate in implicit if rate is not None)
+    unnamed = [(rates, "of pictures of prompts that do not name it show it: dense model → served engine")]
     image, call = _value(latency, "image/engine to diffusers"), _value(latency, "unet/erased to pruned")
     return [
         (f"{first:.1%} → {last:.1%}", "of pictures that name it show it: dense model → served engine"),
-        *(
-            [(unnamed, "of pictures of prompts that do not name it show it: dense model → served engine")]
-            * bool(unnamed)
-        ),
+        *(unnamed if rates else []),
         (f"{numbers['unet_macs']['ratio']:.1%}", "of the dense UNet's MACs"),
         (f"{image:.2f} ×", "image time of the engine, against diffusers on the dense model"),
         (f"{call:.2f} ×", "UNet time after erasing, against pruned only"),

@@ -21,13 +21,14 @@ def test_a_point_is_one_setting() -> None:
     point = Space.point(25, 7.5)
     assert point == Space(steps=(25, 25), guidance_scale=(7.5, 7.5))
     assert point.is_point
-    for wider in (
-        {"steps": (25, 26)},
-        {"guidance_scale": (7.5, 8.0)},
-        {"sizes": (TALL,)},
-        {"negative_prompts": ("x",)},
-    ):
-        assert not msgspec.structs.replace(point, **wider).is_point
+    wider: dict[str, Any] = {
+        "steps": (25, 26),
+        "guidance_scale": (7.5, 8.0),
+        "sizes": (TALL,),
+        "negative_prompts": ("x",),
+    }
+    for name, value in wider.items():
+        assert not msgspec.structs.replace(point, **{name: value}).is_point
 
 
 def test_a_space_covers_what_lies_inside_it_with_its_ends() -> None:
