@@ -13,6 +13,7 @@ from pruneguard.errors import AuditError
 
 if TYPE_CHECKING:
     from pruneguard.bundle import Audit
+    from pruneguard.measurement import Measurement
 
 
 @click.command("audit", short_help="Measure suppression and preservation of a bundle.")
@@ -64,7 +65,7 @@ def _print(audits: Sequence[Audit], title: str) -> None:
 
     from pruneguard.measurement import table
 
-    rows = {}
+    rows: dict[str, Sequence[Measurement]] = {}
     for audit in audits:
         rows |= {audit.concept: audit.measurements, f"{audit.concept}, teacher": audit.control}
     header, cells = table(rows)

@@ -123,7 +123,7 @@ def test_a_control_of_another_space_is_none(name: str) -> None:
 
 def test_a_record_may_not_name_another_space_than_its_rates() -> None:
     def status(space: Space | None) -> str:
-        made = {"concept": "x", "subject": "model", "limit": 0.05, "passed": True, "space": space}
+        made: dict[str, Any] = {"concept": "x", "subject": "model", "limit": 0.05, "passed": True, "space": space}
         return Audit(**made, measurements=[*SUBJECT, IMPLICIT], control=[*CONTROL, SEEN]).judgement().status
 
     assert status(None) == status(Space.point(25, 7.5)) == "passed"
