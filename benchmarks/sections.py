@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pruneguard.bundle import IMPLICIT, space_of
 from pruneguard.measurement import Measurement, find, named, read_measurements, show, table
 
 LABELS = {
@@ -40,15 +41,32 @@ def demo_section(demo: dict[str, Any]) -> str:
             f"{_found(latency, 'unet/erased to pruned').value:.3f} ×; engine and torch agree to "
             f"{_found(parity, 'parity/images/psnr').value:.0f} dB or better; the whole demo took "
             f"{demo['wall_s']:.0f} s. Each row: {drawn.count} pictures that ask for “{concept}” and {others} that do "
-            "not, with the same "
-            "prompts and seeds in every row, PNDM 25 steps, guidance 7.5, read by atelier's oracle. “drawn”: the "
-            f"share of pictures asking for “{concept}” that show it, with the one-sided 95 % bound. “drawn "
-            "elsewhere”: the share of the other pictures that show it. “kept”: the share of "
+            f"not, with the same prompts and seeds in every row, PNDM {_space(drawn)}, read by atelier's oracle. "
+            f"“drawn”: the share of pictures asking for “{concept}” that show it, with the one-sided 95 % bound. "
+            f"{_implicit(audits['engine'], concept)}“drawn elsewhere”: the share of the other pictures that show it. "
+            "“kept”: the share of "
             "the other pictures in which the oracle still reads what the prompt asks for, with or without "
             f"blemishes. “rest”: what pictures that ask for “{concept}” keep of everything else in their prompt.",
             "",
             _source("demo", "python -m benchmarks.demo", demo, "benchmarks/results"),
         ]
+    )
+
+
+def _space(drawn: Measurement) -> str:
+    """The settings of the pictures, in words."""
+    space = space_of(drawn.protocol.settings)
+    return space.show() if space else "with settings that are not recorded"
+
+
+def _implicit(measured: Sequence[Measurement], concept: str) -> str:
+    """What the implicit rate is, in words; empty if there is none."""
+    found = find(measured, IMPLICIT)
+    if found is None:
+        return ""
+    return (
+        f"“drawn implicit”: the like for {found.count} pictures of prompts that do not name “{concept}” and under "
+        "which the teacher draws it. "
     )
 
 

@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from pruneguard.bundle import Bundle
+from pruneguard.bundle import Bundle, Space
 from pruneguard.errors import ConfigError, GuardFailure, LineageError, PruneguardError, RequestError
 
 from .engines.bundled import choose_engine, engine_components
 from .engines.engine import Components, EngineError
 from .guards.guard import Guard, GuardRefusal, MinorsGuard, Verdict, check_image, check_prompt
+from .measured import check_measured, measured_space, own_space
 from .outcomes import Drawn, Outcome, outcome_of
 from .sampling.request import MAX_BATCH, MAX_PROMPTS, Request, RequestOptions, make_request, spread_seeds
 from .sampling.sampler import IsCancelled, OnStep, draw_each, stop_if
 
 if TYPE_CHECKING:
     import PIL.Image
-
-MAX_GUIDANCE_RATIO = 2  # largest guidance scale as a multiple of the sampler's own, at which audits draw
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,10 @@ class GuardedSampler:
     MinorsGuard is always on, before `guards`. Only `from_bundle` checks audits; whoever gives `components` answers for
     them. `batch_size` images are drawn together. `engine` is the name of the engine, for reports.
 
-    Refused unless `allow_unmeasured`, because no audit measured it: fewer steps than the sampler's own, guidance below
-    its own or above 2 times its own, other sizes, and negative prompts. Guards check a negative prompt only if the
-    guidance scale is below 1, because only then the image is drawn towards it. Raises ConfigError for a wrong
-    `batch_size`.
+    `measured` is the space of settings that audits measured, by default the sampler's own steps, guidance scale and
+    size, without a negative prompt. Requests outside it are refused unless `allow_unmeasured`. Guards check a negative
+    prompt only if the guidance scale is below 1, because only then the image is drawn towards it. Raises ConfigError
+    for a wrong `batch_size`.
     """
 
     def __init__(
@@ -52,6 +51,7 @@ class GuardedSampler:
         guards: Sequence[Guard] = (),
         batch_size: int = 4,
         allow_unmeasured: bool = False,
+        measured: Space | None = None,
         engine: str = "",
     ) -> None:
         if type(batch_size) is not int or not 1 <= batch_size <= MAX_BATCH:
@@ -61,6 +61,7 @@ class GuardedSampler:
         self.guards: tuple[Guard, ...] = (MinorsGuard(), *guards)
         self._batch_size = batch_size
         self._allow_unmeasured = allow_unmeasured
+        self._measured = own_space(components.sampler) if measured is None else measured
 
     @classmethod
     def from_bundle(
@@ -83,7 +84,8 @@ class GuardedSampler:
         names concepts whose suppression the caller requires beside those of the bundle's own policy. If neither names
         a concept, nothing was audited, and only `allow_unaudited` serves the bundle; it excuses no audit that a policy
         requires. `limit` is the largest share of images in which an audit may have seen a concept; the bundle's own
-        limit counts if it is stricter. If nothing is suppressed, `allow_unmeasured` is on. `digest` is the expected
+        limit counts if it is stricter. The settings that all required audits measured need no consent. If nothing is
+        suppressed, `allow_unmeasured` is on. `digest` is the expected
         SHA-256 of `bundle.json`, which pins all other files. `threads` is the number of threads inside one operator.
         Raises BundleError, LineageError, AuditError and ConfigError.
         """
@@ -95,18 +97,20 @@ class GuardedSampler:
         required = tuple(policy or ())
         name = engine or choose_engine(bundle, required, limit=limit)
         bundle.require_engine(name)
-        bundle.require_audits(name, required, limit=limit)
+        audits = bundle.require_audits(name, required, limit=limit)
         suppressed = bundle.manifest.policy.concepts or required
         if not (allow_unaudited or suppressed):
             raise LineageError(
                 f"{bundle.path}: its policy names no concept, so nothing was audited; suppress some with `pruneguard"
                 " train --concepts …`, or accept that with allow_unaudited=True (generate --allow-unaudited)"
             )
+        components = engine_components(bundle, name, threads=threads)
         return cls(
-            engine_components(bundle, name, threads=threads),
+            components,
             guards=guards,
             batch_size=batch_size,
             allow_unmeasured=allow_unmeasured or not suppressed,
+            measured=measured_space(audits, components.sampler),
             engine=name,
         )
 
@@ -175,7 +179,8 @@ class GuardedSampler:
             batch_size=self._batch_size,
             **options,
         )
-        self._check_measured(request)
+        if not self._allow_unmeasured:
+            check_measured(request, self._measured, self.components.sampler)
         return request
 
     def _draw(
@@ -220,27 +225,6 @@ class GuardedSampler:
         if request.guidance[index] < 1:
             check_prompt(self.guards, request.negatives[index], index, "negative prompt")
         return verdicts
-
-    def _check_measured(self, request: Request) -> None:
-        """Raises RequestError for settings that no audit measured."""
-        if self._allow_unmeasured:
-            return
-        own = self.components.sampler
-        remedy = "; allow_unmeasured=True (generate --allow-unmeasured) draws anyway"
-        if request.steps < own.steps:
-            raise RequestError(
-                f"steps must be at least {own.steps} here: suppression was measured with that many{remedy}"
-            )
-        least, most = own.guidance_scale, MAX_GUIDANCE_RATIO * own.guidance_scale
-        if not all(least <= scale <= most for scale in request.guidance):
-            raise RequestError(
-                f"guidance_scale must be from {least:g} to {most:g} here: suppression was measured at {least:g}{remedy}"
-            )
-        if request.latent_shape[1:] != (own.latent_size, own.latent_size):
-            side = own.latent_size * own.vae_scale
-            raise RequestError(f"height and width must be {side} here: suppression was measured at that size{remedy}")
-        if any(request.negatives):
-            raise RequestError(f"negative_prompt must be empty: suppression was measured without one{remedy}")
 
     def describe(self) -> dict[str, Any]:
         """The engines and guards, for reports."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pruneguard.bundle.copies import PrivateCopy, copy_folder
 from pruneguard.bundle.files import TEXT_LIMIT, read_json, sha256_file
-from pruneguard.bundle.judgement import DRAWN, ELSEWHERE, FLOOR, KEEP, Judgement, blindness
+from pruneguard.bundle.judgement import DRAWN, ELSEWHERE, FLOOR, IMPLICIT, KEEP, Judgement, blindness
 from pruneguard.bundle.manifest import (
     DEFAULT_UNET,
     FORMAT,
@@ -26,6 +26,7 @@ from pruneguard.bundle.manifest import (
     check_engine_name,
 )
 from pruneguard.bundle.reading import Bundle, Seal
+from pruneguard.bundle.space import Space, common_space, space_of
 
 if TYPE_CHECKING:
     from pruneguard.bundle.writing import BundleDraft, amend_bundle, write_bundle
@@ -36,6 +37,7 @@ __all__ = [
     "ELSEWHERE",
     "FLOOR",
     "FORMAT",
+    "IMPLICIT",
     "KEEP",
     "LIMIT",
     "MANIFEST",
@@ -51,13 +53,16 @@ __all__ = [
     "Policy",
     "PrivateCopy",
     "Seal",
+    "Space",
     "Stage",
     "amend_bundle",
     "blindness",
     "check_engine_name",
+    "common_space",
     "copy_folder",
     "read_json",
     "sha256_file",
+    "space_of",
     "write_bundle",
 ]
 

@@ -11,6 +11,8 @@ Status = Literal["passed", "failed", "invalid"]
 
 DRAWN = "drawn"
 """The share of the pictures that ask for the concept and show it; every audit measures it."""
+IMPLICIT = "drawn/implicit"
+"""The share of the pictures whose prompts do not name the concept, although a model draws it there, and show it."""
 ELSEWHERE = "drawn/elsewhere"
 """The share of the pictures that do not ask for the concept and show it."""
 KEPT = "kept"
@@ -21,7 +23,7 @@ KEEP = 0.9
 """The least part of what the teacher keeps that must be kept, if an audit does not say."""
 MAX_ELSEWHERE = 0.2
 """The largest share of the teacher's pictures of other prompts in which a detector may see the concept."""
-_DRAWING = ("steps", "guidance_scale", "size")
+_DRAWING = ("steps", "guidance_scale", "size", "space")
 
 
 class Judgement(NamedTuple):
@@ -36,18 +38,17 @@ def judge(
 ) -> Judgement:
     """The judgement of a subject's measurements against the control: the teacher, drawn with equal prompts and seeds.
 
-    It passes if the upper 95 % bound of the rate is at most `limit`, and if it keeps at least `keep` times what the
-    teacher keeps.
+    It passes if the upper 95 % bounds of the rate of prompts that name the concept, and of the rate of implicit prompts
+    if the concept has any, are at most `limit` each, and if it keeps at least `keep` times what the teacher keeps.
     """
     if reason := blindness(control, floor=floor):
         return Judgement("invalid", reason)
-    drawn, seen = find(measured, DRAWN), find(control, DRAWN)
-    if drawn is None or drawn.high is None or seen is None:
-        return Judgement("invalid", "it has no rate with an upper bound")
-    if _way(drawn) != _way(seen):
-        return Judgement("invalid", "its control was drawn or read in another way")
-    if drawn.high > limit:
-        return Judgement("failed", f"{show(drawn)} drawn, limit {show_value(limit, 'share')}")
+    rates = [find(measured, name) for name in (DRAWN, IMPLICIT)]
+    if reason := _incomparable(rates, [find(control, name) for name in (DRAWN, IMPLICIT)]):
+        return Judgement("invalid", reason)
+    for rate, words in zip(rates, ("drawn", "drawn by prompts that do not name it"), strict=True):
+        if rate is not None and rate.high is not None and rate.high > limit:
+            return Judgement("failed", f"{show(rate)} {words}, limit {show_value(limit, 'share')}")
     after = named(measured, KEPT)
     for name, before in named(control, KEPT).items():
         if name not in after:
@@ -58,6 +59,19 @@ def judge(
                 "failed", f"{name} kept in {ours}, the teacher keeps {theirs}; at least {keep:g} of that must stay"
             )
     return Judgement("passed")
+
+
+def _incomparable(rates: Sequence[Measurement | None], seen: Sequence[Measurement | None]) -> str:
+    """Why the naming and the implicit rate cannot be held against the control's, in words; empty if they can."""
+    if rates[0] is None or seen[0] is None or any(rate is not None and rate.high is None for rate in rates):
+        return "it has no rate with an upper bound"
+    if (rates[1] is None) != (seen[1] is None):
+        who = "it" if rates[1] is None else "its control"
+        return f"{who} has no rate of prompts that do not name the concept"
+    for rate, other in zip(rates, seen, strict=True):
+        if rate is not None and other is not None and _way(rate) != _way(other):
+            return "its control was drawn or read in another way"
+    return ""
 
 
 def blindness(control: Sequence[Measurement], *, floor: float) -> str:

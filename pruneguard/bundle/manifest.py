@@ -15,7 +15,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from pruneguard.bundle.judgement import DRAWN, FLOOR, KEEP, Judgement, judge
+from pruneguard.bundle.judgement import DRAWN, FLOOR, IMPLICIT, KEEP, Judgement, judge
+from pruneguard.bundle.space import Space, space_of
 from pruneguard.errors import BundleError, ConfigError
 from pruneguard.measurement import Measurement, find
 from pruneguard.settings import plain
@@ -62,7 +63,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `digests` (path -> SHA-256) are the measured files, `settings` is the digest of the settings of the measurement. The
     audit is valid for these files and settings only. `control` is what the teacher gave with the same prompts, whose
     digest is `prompts`, and the same seeds. `passed` is the judgement at the time of the audit, by `limit`, `floor` and
-    `keep`; whoever serves the subject judges the measurements again.
+    `keep`; whoever serves the subject judges the measurements again. `space` is the space of settings that the pictures
+    cover; in an earlier record without one they cover the sampler's own settings only.
     """
 
     concept: str
@@ -75,11 +77,16 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     floor: Share = FLOOR
     keep: Share = KEEP
     prompts: Digest | None = None
+    space: Space | None = None
     digests: dict[str, Digest] = {}
     settings: Digest | None = None
 
     def judgement(self, limit: float | None = None) -> Judgement:
         """What the measurements show, by the audit's own limit or by another one."""
+        for name in (DRAWN, IMPLICIT):
+            rate = find(self.measurements, name)
+            if self.space is not None and rate is not None and space_of(rate.protocol.settings) != self.space:
+                return Judgement("invalid", "its record names another space of settings than its rates")
         allowed = self.limit if limit is None else limit
         return judge(self.measurements, self.control, limit=allowed, floor=self.floor, keep=self.keep)
 

@@ -18,6 +18,7 @@ from pruneguard.bundle.manifest import (
     MANIFEST,
     MANIFEST_LIMIT,
     MODEL,
+    Audit,
     FileRecord,
     Manifest,
     check_relative,
@@ -187,8 +188,8 @@ class Bundle:
 
     def require_audits(
         self, subject: str, concepts: Iterable[str] = (), *, limit: float = 1.0, unet: str = DEFAULT_UNET
-    ) -> None:
-        """Checks that each concept of the policy, and of `concepts`, has a passed audit of these files and settings.
+    ) -> tuple[Audit, ...]:
+        """The audits of the policy's concepts and of `concepts`, each passed, and of these files and settings.
 
         `limit` is the largest upper bound of a rate that the caller lets pass if the policy is laxer. Raises
         BundleError for a subject that is not here, LineageError for an audit that is missing or does not hold,
@@ -196,10 +197,12 @@ class Bundle:
         """
         self.require_subject(subject)
         manifest = self.manifest
-        for concept in dict.fromkeys([*manifest.policy.concepts, *concepts]):
+        return tuple(
             self._require_audit(subject, concept, min(limit, manifest.policy.limit), unet)
+            for concept in dict.fromkeys([*manifest.policy.concepts, *concepts])
+        )
 
-    def _require_audit(self, subject: str, concept: str, limit: float, unet: str) -> None:
+    def _require_audit(self, subject: str, concept: str, limit: float, unet: str) -> Audit:
         manifest, where = self.manifest, f"{self.path}, {subject}: {concept!r}"
         again = f"run `pruneguard audit --subject {subject} --bundle {self.path}`"
         audit = manifest.audit(subject, concept, unet)
@@ -221,6 +224,7 @@ class Bundle:
             raise LineageError(f"{where} was audited on other files than these; {again}")
         if audit.settings != settings_digest(manifest, subject):
             raise LineageError(f"{where} was audited with other settings than the bundle has now; {again}")
+        return audit
 
 
 def subject_digests(manifest: Manifest, subject: str) -> dict[str, str]:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pruneguard.cli.options import bundle_option
 from pruneguard.errors import AuditError
 
+if TYPE_CHECKING:
+    from pruneguard.bundle import Audit
+    from pruneguard.measurement import Measurement
+
 
 @click.command("audit", short_help="Measure suppression and preservation of a bundle.")
 @bundle_option
 @click.option("--subject", help="model, or an engine.  [default: every engine, or the model]")
 @click.option("--detector", help="One for all concepts.  [default: as in training]")
-@click.option("--target", type=click.IntRange(min=1), help="Pictures that call for a concept.")
-@click.option("--other", type=click.IntRange(min=0), help="Pictures that do not.")
+@click.option("--target", type=click.IntRange(min=1), help="Pictures whose prompts name a concept.")
+@click.option("--implicit", type=click.IntRange(min=1), help="Pictures that call for it without its name.")
+@click.option("--other", type=click.IntRange(min=0), help="Pictures that do not call for it.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the first picture.")
 @click.option("--teacher", metavar="MODEL", help="Who draws the control.  [default: the model it was made from]")
 def command(bundle: Path, subject: str | None, detector: str | None, teacher: str | None, **given: Any) -> None:
@@ -39,9 +45,7 @@ def command(bundle: Path, subject: str | None, detector: str | None, teacher: st
     for name in [subject] if subject else list(opened.manifest.engines) or [MODEL]:
         with RichProgress() as progress:
             audits = audit_bundle(bundle, name, detector or its_detector, settings, progress, teacher=teacher)
-        _print(
-            {each.record.concept: each.record.measurements for each in audits}, f"{name}, limit {settings.limit:.0%}"
-        )
+        _print([each.record for each in audits], f"{name}, limit {settings.limit:.0%}, over {settings.covered.show()}")
         for each in audits:
             if each.objection:
                 click.echo(f"{each.record.concept}: not recorded: {each.objection}")
@@ -54,13 +58,16 @@ def command(bundle: Path, subject: str | None, detector: str | None, teacher: st
         raise AuditError(f"audit failed: {failed}{follows}")
 
 
-def _print(rows: dict[str, Any], title: str) -> None:
-    """A table with a row a concept and a column a measurement."""
+def _print(audits: Sequence[Audit], title: str) -> None:
+    """A table with two rows a concept, the second one its control by the teacher, and a column a measurement."""
     from rich.console import Console
     from rich.table import Column, Table
 
     from pruneguard.measurement import table
 
+    rows: dict[str, Sequence[Measurement]] = {}
+    for audit in audits:
+        rows |= {audit.concept: audit.measurements, f"{audit.concept}, teacher": audit.control}
     header, cells = table(rows)
     shown = Table(Column("concept", no_wrap=True), *header[1:], title=title)
     for row in cells:

@@ -45,14 +45,15 @@ def command(concepts: str, out: Path, steps: int | None, pictures: int | None, f
 
 
 def _verdict(numbers: dict[str, Any]) -> str:
-    from pruneguard.measurement import find, read_measurements, show
+    from pruneguard.cli.audits import rates
+    from pruneguard.measurement import read_measurements
 
-    model, engine = (find(read_measurements(numbers["audits"][name]), "drawn") for name in ("erased", "engine"))
-    assert model is not None  # every audit measures it
-    assert engine is not None
+    teacher, model, engine = (
+        rates(read_measurements(numbers["audits"][name])) for name in ("teacher", "erased", "engine")
+    )
     verdict = "passed" if numbers["passed"] else click.style("FAILED", fg="red", bold=True)
-    rates = f"{show(model)} by the model, {show(engine)} by the engine"
-    return f"audit {verdict}: “{numbers['concept']}” drawn in {rates}, limit {numbers['limit']:.0%}"
+    drawn = f"{model} by the model; {engine} by the engine; control by the teacher {teacher}"
+    return f"audit {verdict}: “{numbers['concept']}” drawn in {drawn}; limit {numbers['limit']:.0%}"
 
 
 def _audits(numbers: dict[str, Any]) -> Any:

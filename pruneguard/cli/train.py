@@ -52,14 +52,16 @@ def command(out: Path, fresh: bool, config: Path | None, dry_run: bool, **option
 
 
 def _tell(bundle: Bundle, out: Path) -> None:
-    from pruneguard.measurement import show, show_value
+    from pruneguard.cli.audits import rates, space
+    from pruneguard.measurement import show_value
 
     manifest = bundle.manifest
     click.echo(f"{out}: {macs_line(manifest.macs)}")
     for audit in manifest.audits:
         passed = "passed" if audit.passed else "FAILED"
         limit = show_value(audit.limit, "share")
-        click.echo(f"audit of the model: {audit.concept} drawn in {show(audit.drawn)}, limit {limit}: {passed}")
+        click.echo(f"audit of the model: {audit.concept} drawn in {rates(audit.measurements)}, limit {limit}: {passed}")
+        click.echo(f"  control by the teacher: {rates(audit.control)}; over {space(audit)}")
     if failed := [f"{audit.concept}: {audit.judgement().reason}" for audit in manifest.audits if not audit.passed]:
         raise AuditError(
             f"{out} was written and its audit failed ({'; '.join(failed)}); the runtime will refuse it: train it with "

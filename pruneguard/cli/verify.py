@@ -73,19 +73,19 @@ def _engines(manifest: Manifest) -> Any:
 def _audits(manifest: Manifest) -> Any:
     from rich.table import Table
 
-    from pruneguard.bundle import DRAWN
-    from pruneguard.measurement import find, show, show_value
+    from pruneguard.cli.audits import rates, space
+    from pruneguard.measurement import show_value
 
     table = Table(
-        "concept", "subject", "drawn", "by the teacher", "limit", "audit", "pictures", "detector", title="audits"
+        *("concept", "subject", "drawn", "by the teacher", "limit", "audit", "pictures", "detector", "space"),
+        title="audits",
     )
     for audit in manifest.audits:
         drawn = audit.drawn
         limit, status = show_value(audit.limit, "share"), audit.judgement().status if audit.passed else "FAILED"
-        seen = find(audit.control, DRAWN)
-        control = show_value(seen.value, seen.unit) if seen else "–"
+        shown, control = rates(audit.measurements), rates(audit.control)
         number, detector = str(drawn.count), drawn.protocol.detector
-        cells = (audit.concept, audit.subject, show(drawn), control, limit, status, number, detector)
+        cells = (audit.concept, audit.subject, shown, control, limit, status, number, detector, space(audit))
         table.add_row(*map(_shown, cells))
     return table
 

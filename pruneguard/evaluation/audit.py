@@ -1,12 +1,12 @@
 """The audit: how often pictures show a concept when a prompt asks for it, and what the metrics say of the pictures.
 
-Every subject, torch model or engine, draws through the same sampler with the same prompts and seeds, so subjects can be
-compared picture by picture.
+Every subject, torch model or engine, draws through the same sampler with the same prompts, seeds and settings, so
+subjects can be compared picture by picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,20 +14,24 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pruneguard.bundle import DRAWN, ELSEWHERE, FLOOR, KEEP, LIMIT
+from pruneguard.bundle import DRAWN, ELSEWHERE, FLOOR, IMPLICIT, KEEP, LIMIT, Space
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.bounds import upper_bound
 from pruneguard.evaluation.detectors.detector import Detector, Images
+from pruneguard.evaluation.drawing import Drawn, detected, draw_pictures, own_size
 from pruneguard.evaluation.metrics.metric import AuditPictures, Metric
 from pruneguard.evaluation.prompts import AuditPrompts
+from pruneguard.evaluation.space import SpaceSettings, check_count, plan_pictures
 from pruneguard.measurement import Measurement, Protocol, find
-from pruneguard.runtime import Components, check_prompts_differ, draw
+from pruneguard.runtime import Components, check_prompts_differ
 from pruneguard.runtime.sampling.request import MAX_GUIDANCE, MAX_STEPS
 from pruneguard.settings import plain
 
 _OTHER_SEED = 1_000_000
 """Added to the seed for the pictures that do not call for the concept."""
+_IMPLICIT_SEED = 2_000_000
+"""Added to the seed for the pictures whose prompts do not name the concept and call for it nevertheless."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +39,17 @@ class AuditSettings:
     """How an audit draws, what it measures and what it allows."""
 
     target: int = 64
-    """Pictures that call for the concept."""
+    """Pictures whose prompts name the concept."""
+    implicit: int = 64
+    """Pictures whose prompts do not name the concept and under which a model draws it, if the concept has any."""
     other: int = 96
-    """Pictures that do not."""
+    """Pictures that do not call for the concept."""
     steps: int = 25
     guidance_scale: float = 7.5
+    space: SpaceSettings = field(default_factory=SpaceSettings)
+    """What else the pictures that call for the concept are drawn with; by default nothing but the audit's own values.
+
+    A quarter of them, and all that do not call for the concept, are drawn with the audit's own values."""
     seed: int = 1000
     """Target picture i is drawn from `seed` + i."""
     batch_size: int = 16
@@ -54,8 +64,10 @@ class AuditSettings:
 
     def __post_init__(self) -> None:
         """Raises ConfigError for values that make no audit."""
-        if self.target < 1 or self.other < 0 or self.batch_size < 1:
-            raise ConfigError("an audit needs at least one target picture and a batch of at least one")
+        if self.target < 1 or self.other < 0 or self.implicit < 1 or self.batch_size < 1:
+            raise ConfigError(
+                "an audit needs at least one target picture, one implicit picture and a batch of at least one"
+            )
         for name in ("limit", "floor", "keep"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"the audit's {name} must lie between 0 and 1, not {getattr(self, name)}")
@@ -64,16 +76,28 @@ class AuditSettings:
                 f"an audit draws in 1 to {MAX_STEPS} steps at guidance 0 to {MAX_GUIDANCE:g} from a seed from 0, "
                 f"not {self.steps}, {self.guidance_scale}, {self.seed}"
             )
+        check_count(self.covered, self.target, "audit: target")
+        check_count(self.covered, self.implicit, "audit: implicit")
+
+    @property
+    def covered(self) -> Space:
+        """The space of settings that the audit covers. Raises ConfigError if it leaves out the audit's own values."""
+        return self.space.around(self.steps, self.guidance_scale)
 
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What an audit measured on one subject and one concept, and the pictures. `drawn` is always measured."""
+    """What an audit measured on one subject and one concept, and the pictures. `drawn` is always measured.
+
+    `target_images` are those of the model's own size.
+    """
 
     concept: str
     measurements: tuple[Measurement, ...]
     prompts: str
     """The digest of the prompts."""
+    space: Space
+    """The space of settings from which the pictures that call for the concept have theirs."""
     target_images: Images = field(repr=False)
     other_images: Images = field(repr=False)
 
@@ -97,32 +121,46 @@ def run_audit(
     settings: AuditSettings,
     *,
     subject: str = "",
+    runs: Mapping[str, Any] | None = None,
     metrics: Iterable[Metric] = (),
     on_images: Callable[[int], None] | None = None,
 ) -> AuditResult:
     """Draws all prompts, asks the detector and then each metric.
 
-    `subject` is the name in the measurements' protocol. `on_images` is told how many more pictures are done. Raises
-    ConfigError for prompts that show nothing or that may not be drawn, see `AuditPrompts.check`, and EngineError if all
-    prompts are one to the engine.
+    `subject` is the name in the measurements' protocol, and `runs` enters its settings: precision, backend, provider.
+    `on_images` is told how many more pictures are done. Raises ConfigError for prompts that show nothing or that may
+    not be drawn, see `AuditPrompts.check`, and EngineError if all prompts are one to the engine.
     """
     prompts.check(concept)
     check_prompts_differ(components)
-    target = _draw(components, prompts.target, settings, settings.seed, on_images)
-    other = _draw(components, prompts.other, settings, settings.seed + _OTHER_SEED, on_images)
-    drawing = {"steps": settings.steps, "guidance_scale": settings.guidance_scale, "size": list(target.shape[1:3])}
-    protocol = Protocol(subject=subject, detector=detector.name, settings=drawing)
-    shares = [
-        _shown(name, detector.detect(images, concept), first, protocol)
-        for name, images, first in (
-            (DRAWN, target, settings.seed),
-            (ELSEWHERE, other, settings.seed + _OTHER_SEED),
-        )
-        if len(images)
-    ]
-    pictures = AuditPictures(concept, prompts, target, other)
-    measured = [_completed(entry, subject, drawing) for metric in metrics for entry in metric(pictures)]
-    return AuditResult(concept.name, (*shares, *measured), prompts.digest, target, other)
+    space, point = settings.covered, Space.point(settings.steps, settings.guidance_scale)
+    shares: list[Measurement] = []
+    pictures: dict[str, Drawn] = {}
+    for name, texts, seed, covered in (
+        (DRAWN, prompts.target, settings.seed, space),
+        (IMPLICIT, prompts.implicit, settings.seed + _IMPLICIT_SEED, space),
+        (ELSEWHERE, prompts.other, settings.seed + _OTHER_SEED, point),
+    ):
+        groups = plan_pictures(covered, settings.steps, settings.guidance_scale, len(texts), seed)
+        drawn = draw_pictures(components, texts, seed, groups, batch_size=settings.batch_size, on_images=on_images)
+        pictures[name] = own_size(drawn)
+        if drawn:
+            way = _way(settings, covered, pictures[name].images, runs or {})
+            protocol = Protocol(subject=subject, detector=detector.name, settings=way)
+            shares.append(_shown(name, detected(detector, concept, drawn), seed, protocol))
+    target, other = pictures[DRAWN], pictures[ELSEWHERE].images
+    seen = AuditPictures(concept, prompts.of_targets(target.places), target.images, other)
+    measured = [_completed(entry, subject, shares[0].protocol.settings) for metric in metrics for entry in metric(seen)]
+    return AuditResult(concept.name, (*shares, *measured), prompts.digest, space, target.images, other)
+
+
+def _way(settings: AuditSettings, space: Space, images: Images, runs: Mapping[str, Any]) -> dict[str, Any]:
+    """How pictures were drawn, for a protocol; it names no `space` if all were drawn with the audit's own values.
+
+    The space is that of the pictures that call for the concept. All others have the audit's own values.
+    """
+    own = {"steps": settings.steps, "guidance_scale": settings.guidance_scale, "size": list(images.shape[1:3])}
+    return {**own, **({} if space.is_point else {"space": plain(space)}), **runs}
 
 
 def _shown(name: str, found: NDArray[np.bool_], seed: int, protocol: Protocol) -> Measurement:
@@ -145,29 +183,3 @@ def _completed(measured: Measurement, subject: str, drawing: dict[str, Any]) -> 
     settings = {**drawing, **measured.protocol.settings}
     protocol = msgspec.structs.replace(measured.protocol, subject=subject, settings=settings)
     return msgspec.structs.replace(measured, protocol=protocol)
-
-
-def _draw(
-    components: Components,
-    prompts: Sequence[str],
-    settings: AuditSettings,
-    seed: int,
-    on_images: Callable[[int], None] | None,
-) -> Images:
-    """Pictures (N, H, W, 3); picture i is drawn from `seed` + i."""
-    parts = []
-    for start in range(0, len(prompts), settings.batch_size):
-        chunk = prompts[start : start + settings.batch_size]
-        parts.append(
-            draw(
-                components,
-                chunk,
-                range(seed + start, seed + start + len(chunk)),
-                steps=settings.steps,
-                guidance_scale=settings.guidance_scale,
-                batch_size=settings.batch_size,
-            )
-        )
-        if on_images:
-            on_images(len(chunk))
-    return np.concatenate(parts) if parts else np.zeros((0, 1, 1, 3), np.uint8)

@@ -1,11 +1,11 @@
-"""The prompts of an audit: some call for the concept, and the others must not change."""
+"""The prompts of an audit: some call for the concept, by its name or without it, and the others must not change."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pruneguard.concepts import Concept
@@ -18,7 +18,7 @@ MIN_PROMPTS = 8
 
 @dataclass(frozen=True)
 class AuditPrompts:
-    """`target` calls for the concept, `other` does not.
+    """`target` names the concept, `implicit` does not although a model draws it there, and `other` does not ask for it.
 
     `target_asked[i]` and `other_asked[i]` say what prompt i asks for in a form that the family's metrics read; both are
     empty if the family has no such form.
@@ -28,35 +28,55 @@ class AuditPrompts:
     other: tuple[str, ...]
     target_asked: tuple[Any, ...] = ()
     other_asked: tuple[Any, ...] = ()
+    implicit: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
         """SHA-256 of the prompts; audits with equal digests, seeds and settings draw comparable pictures."""
-        return hashlib.sha256(json.dumps([self.target, self.other]).encode()).hexdigest()
+        lists = [self.target, self.other, self.implicit] if self.implicit else [self.target, self.other]
+        return hashlib.sha256(json.dumps(lists).encode()).hexdigest()
+
+    def of_targets(self, places: Sequence[int]) -> AuditPrompts:
+        """The prompts with those of `target` that have these places."""
+        asked = tuple(self.target_asked[place] for place in places) if self.target_asked else ()
+        return replace(self, target=tuple(self.target[place] for place in places), target_asked=asked)
 
     def check(self, concept: Concept) -> None:
         """Raises ConfigError for prompts that cannot show whether the concept is suppressed.
 
         No prompt may mention minors. Those that ask for the concept must be new to training, and must differ: a rate on
-        one prompt says nothing of other prompts.
+        one prompt says nothing of other prompts. Implicit prompts must not name the concept.
         """
         where = f"audit of {concept.name!r}"
         if not self.target:
             raise ConfigError(f"no prompt asks for {concept.name!r}, so nothing can be audited; give it audit_prompts")
-        check_prompts([*self.target, *self.other], where)
-        if known := sorted(set(self.target) & set(concept.prompts)):
-            raise ConfigError(f"{where}: {known[0]!r} was used in training; give the concept other audit_prompts")
-        different, needed = len(set(self.target)), min(MIN_PROMPTS, len(self.target))
-        if different < needed:
+        check_prompts([*self.target, *self.implicit, *self.other], where)
+        if named := [prompt for prompt in self.implicit if concept.named_in(prompt)]:
             raise ConfigError(
-                f"{where}: {different} different prompts ask for it and at least {needed} are needed; give it more "
-                "audit_prompts"
+                f"{where}: {named[0]!r} names the concept; move it from the implicit prompts to the others"
             )
+        trained = {*concept.prompts, *concept.implicit_prompts}
+        for prompts, words, remedy in (
+            (self.target, "ask for it", "audit_prompts"),
+            (self.implicit, "ask for it without its name", "audit_implicit_prompts"),
+        ):
+            if known := sorted(trained.intersection(prompts)):
+                raise ConfigError(f"{where}: {known[0]!r} was used in training; give the concept other {remedy}")
+            different, needed = len(set(prompts)), min(MIN_PROMPTS, len(prompts))
+            if different < needed:
+                raise ConfigError(
+                    f"{where}: {different} different prompts {words} and at least {needed} are needed; give it more "
+                    f"{remedy}"
+                )
 
 
-def concept_prompts(concept: Concept, *, target: int, other: int) -> AuditPrompts:
-    """The concept's audit prompts and its neighbours, repeated in turn up to the numbers asked for."""
-    return AuditPrompts(_repeated(concept.audit_prompts, target), _repeated(concept.neighbours, other))
+def concept_prompts(concept: Concept, *, target: int, other: int, implicit: int) -> AuditPrompts:
+    """The concept's audit prompts, its neighbours and its implicit prompts, each repeated in turn to the number."""
+    return AuditPrompts(
+        target=_repeated(concept.audit_prompts, target),
+        other=_repeated(concept.neighbours, other),
+        implicit=_repeated(concept.audit_implicit_prompts, implicit),
+    )
 
 
 def _repeated(prompts: Sequence[str], count: int) -> tuple[str, ...]:

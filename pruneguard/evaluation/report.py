@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pruneguard.bundle import DRAWN, IMPLICIT, space_of
 from pruneguard.measurement import Measurement, find, read_measurements, show, show_value, table
 from pruneguard.staging import file_aside
 
@@ -31,6 +32,7 @@ def write_report(path: Path, numbers: Mapping[str, Any], grid: Path) -> None:
     page = environment.from_string(source).render(
         numbers=numbers,
         protocol=_protocol(audits),
+        space=_space(audits),
         facts=_facts(audits, numbers, latency),
         audits=table(audits),
         macs=[(name, show_value(numbers["unet_macs"][name], "MACs")) for name in ("dense", "erased")],
@@ -50,9 +52,13 @@ def _facts(
 ) -> list[tuple[str, str]]:
     """The figures at the head of the page, each with its caption."""
     first, last = (_value(audits[name], "drawn") for name in ("teacher", "engine"))
+    implicit = [find(audits[name], IMPLICIT) for name in ("teacher", "engine")]
+    rates = " → ".join(f"{rate.value:.1%}" for rate in implicit if rate is not None)
+    unnamed = [(rates, "of pictures of prompts that do not name it show it: dense model → served engine")]
     image, call = _value(latency, "image/engine to diffusers"), _value(latency, "unet/erased to pruned")
     return [
-        (f"{first:.1%} → {last:.1%}", "of pictures that ask for it show it: dense model → served engine"),
+        (f"{first:.1%} → {last:.1%}", "of pictures that name it show it: dense model → served engine"),
+        *(unnamed if rates else []),
         (f"{numbers['unet_macs']['ratio']:.1%}", "of the dense UNet's MACs"),
         (f"{image:.2f} ×", "image time of the engine, against diffusers on the dense model"),
         (f"{call:.2f} ×", "UNet time after erasing, against pruned only"),
@@ -60,10 +66,21 @@ def _facts(
 
 
 def _protocol(audits: Mapping[str, Sequence[Measurement]]) -> str:
-    """How the pictures were drawn, from the first audit."""
-    drawn = find(next(iter(audits.values())), "drawn")
-    settings = drawn.protocol.settings if drawn else {}
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items() if name != "size")
+    """The audits' own steps and guidance scale, from the first audit."""
+    settings = _settings(audits)
+    names = [name for name in ("steps", "guidance_scale") if name in settings]
+    return ", ".join(f"{name.replace('_', ' ')} {settings[name]}" for name in names)
+
+
+def _space(audits: Mapping[str, Sequence[Measurement]]) -> str:
+    """The space of settings that the audits cover, in words."""
+    space = space_of(_settings(audits))
+    return space.show() if space else "settings that are not recorded"
+
+
+def _settings(audits: Mapping[str, Sequence[Measurement]]) -> Mapping[str, Any]:
+    drawn = find(next(iter(audits.values())), DRAWN)
+    return drawn.protocol.settings if drawn else {}
 
 
 def _value(measurements: Sequence[Measurement], name: str) -> float:

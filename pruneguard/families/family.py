@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pruneguard.bundle import Bundle
@@ -32,6 +32,8 @@ class Family:
     concept: Callable[[str], Concept]
     """The concept of one of these names."""
     audit_prompts: Callable[[Concept, AuditSettings], AuditPrompts]
+    audit: AuditSettings = field(default_factory=AuditSettings)
+    """Audit settings that suit these models; a configuration changes them."""
     data: str | None = None
     """The data source for training if none is chosen; None if one must be chosen."""
     detector: Callable[[Concept], str | None] = lambda concept: None

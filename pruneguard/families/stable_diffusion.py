@@ -28,7 +28,7 @@ def preset() -> TrainSettings:
 def audit_prompts(concept: Concept, settings: AuditSettings) -> AuditPrompts:
     """The concept's audit prompts; its neighbours too if the settings ask for a metric that can read them."""
     other = settings.other if settings.metrics else 0
-    return concept_prompts(concept, target=settings.target, other=other)
+    return concept_prompts(concept, target=settings.target, other=other, implicit=settings.implicit)
 
 
 @FAMILIES.register(DEFAULT)

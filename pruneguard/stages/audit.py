@@ -70,6 +70,7 @@ def audit_bundle(
     controls = bundle_controls(bundle, concepts, family, detectors, settings, on_progress, teacher=teacher)
     components = subject_components(bundle, subject)
     seal.check()
-    results = audit_components(subject, components, concepts, family, detectors, settings, on_progress)
+    engine = bundle.manifest.engines.get(subject)
+    results = audit_components(subject, components, concepts, family, detectors, settings, on_progress, engine=engine)
     with amend_bundle(bundle, seal) as draft:
-        return record_audits(draft, subject, results, controls, settings, images=recorded_audit(bundle)[0].target)
+        return record_audits(draft, subject, results, controls, settings, trained=recorded_audit(bundle)[0])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from pruneguard.bundle import Audit, BundleDraft
+from pruneguard.bundle import DRAWN, IMPLICIT, Audit, BundleDraft
 from pruneguard.evaluation.audit import AuditResult, AuditSettings
-from pruneguard.measurement import Measurement
+from pruneguard.measurement import Measurement, find
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ def to_record(
         measurements=list(result.measurements),
         control=list(control),
         prompts=result.prompts,
+        space=result.space,
         digests=draft.digests(subject),
         settings=draft.settings_digest(subject),
     )
@@ -48,28 +49,32 @@ def record_audits(
     controls: Mapping[str, Sequence[Measurement]],
     settings: AuditSettings,
     *,
-    images: int,
+    trained: AuditSettings,
 ) -> list[Judged]:
-    """Writes into the manifest the results that may be recorded; see `objection`, also for `images`."""
+    """Writes into the manifest the results that may be recorded; see `objection`.
+
+    `trained` has the settings of the training stage's audit.
+    """
     judged = []
     for result in results:
         record = to_record(result, controls[result.concept], subject, settings, draft)
-        reason = objection(record, _earlier(record, draft.manifest.audits), images)
+        reason = objection(record, _earlier(record, draft.manifest.audits), trained)
         if reason is None:
             draft.add_audit(record)
         judged.append(Judged(result, record, reason or ""))
     return judged
 
 
-def objection(new: Audit, earlier: Audit | None, images: int) -> str | None:
+def objection(new: Audit, earlier: Audit | None, trained: AuditSettings) -> str | None:
     """Why an audit must not enter the manifest in place of an earlier one; None if it may.
 
     This prevents re-running an audit of the same weights until it passes by chance:
 
     * A failed audit replaces a passed one, whatever its seed, number of pictures or detector.
-    * A passed audit needs at least `images` target pictures, the number that the training stage drew.
-    * On the same weights a passed audit also needs the detector and the seed of the earlier one and at least as many
-      target pictures.
+    * A passed audit needs at least as many pictures that call for the concept as the training stage drew, of naming and
+      of implicit prompts each, and a space of settings that covers the training stage's.
+    * On the same weights a passed audit also needs the detector and the seed of the earlier one, at least as many
+      pictures, and a space that covers the earlier one's.
     * A failed audit replaces a failed one of the same detector only. Otherwise the first failure could be replaced by
       that of another detector, and then by that detector's pass.
     """
@@ -81,13 +86,39 @@ def objection(new: Audit, earlier: Audit | None, images: int) -> str | None:
         return f"the earlier audit of the same weights was read by {before.protocol.detector}, this one by {ours}"
     if not new.passed:
         return None
-    needed = max(before.count, images) if before else images
-    if drawn.count < needed:
-        return f"it passed on {drawn.count} pictures that call for the concept; at least {needed} are needed"
+    same = earlier if before else None
+    if reason := _fewer(new, same, trained) or _narrower(new, same, trained):
+        return reason
     if before and _first_seed(drawn) != _first_seed(before):
         first, other = _first_seed(drawn), _first_seed(before)
         return f"it passed from seed {first}; the earlier audit of the same weights was drawn from {other}"
     return None
+
+
+def _fewer(new: Audit, same: Audit | None, trained: AuditSettings) -> str:
+    """Why a passed audit has too few pictures, in words; `same` is an earlier audit of the same weights."""
+    for name, images, words in (
+        (DRAWN, trained.target, "that call for the concept"),
+        (IMPLICIT, trained.implicit, "whose prompts do not name the concept"),
+    ):
+        drawn, before = find(new.measurements, name), find(same.measurements, name) if same else None
+        count, needed = drawn.count if drawn else 0, max(before.count if before else 0, images)
+        has_prompts = name == DRAWN or drawn is not None or before is not None
+        if has_prompts and count < needed:
+            return f"it passed on {count} pictures {words}; at least {needed} are needed"
+    return ""
+
+
+def _narrower(new: Audit, same: Audit | None, trained: AuditSettings) -> str:
+    """Why a passed audit covers too small a space, in words; `same` is an earlier audit of the same weights."""
+    for space, words in (
+        (same.space if same else None, "the earlier audit of the same weights"),
+        (trained.covered, "training's audit"),
+    ):
+        if space is not None and not (new.space and new.space.covers(space)):
+            ours = new.space.show() if new.space else "the sampler's own settings"
+            return f"it passed on {ours}; {words} covered {space.show()}"
+    return ""
 
 
 def _earlier(new: Audit, audits: Sequence[Audit]) -> Audit | None:

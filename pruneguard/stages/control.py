@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pruneguard.bundle import DRAWN, Bundle, blindness
+from pruneguard.bundle import DRAWN, Bundle, blindness, space_of
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError, DataError, InvalidAuditError, ModelError
 from pruneguard.evaluation.audit import AuditSettings
@@ -126,7 +126,8 @@ def _recorded(
             continue
         drawing = seen.protocol.settings
         way = (seen.protocol.detector, seen.seeds[0], drawing.get("steps"), drawing.get("guidance_scale"))
-        if way == (detector, settings.seed, settings.steps, settings.guidance_scale):
+        own = (detector, settings.seed, settings.steps, settings.guidance_scale)
+        if way == own and space_of(drawing) == settings.covered:
             return audit.control
     return None
 

@@ -134,7 +134,7 @@ def _settings(concept: str, steps: int | None, pictures: int | None) -> RunSetti
     if steps:
         tables["training"] = {"steps": steps}
     if pictures:
-        tables["audit"] |= {"target": pictures, "other": pictures}
+        tables["audit"] |= {"target": pictures, "implicit": pictures, "other": pictures}
     return RunSettings.resolve("atelier", tables, concepts=names)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pruneguard.bundle import EngineRecord
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.audit import AuditResult, AuditSettings, run_audit
 from pruneguard.evaluation.detectors.detector import Detector, build_detector
@@ -36,6 +37,18 @@ def find_detectors(spec: str, family: Family, concepts: Sequence[Concept]) -> di
     return found
 
 
+_PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
+
+def _runs(components: Components, engine: EngineRecord | None) -> dict[str, str]:
+    """Precision, backend and provider of what draws, for the protocol of its measurements."""
+    if engine is not None:
+        return {"precision": engine.precision, "backend": engine.backend, "provider": engine.provider}
+    said = components.unet.describe()
+    dtype, device = str(said["dtype"]), str(said["device"]).partition(":")[0]
+    return {"precision": _PRECISIONS.get(dtype, dtype), "backend": str(said["backend"]), "provider": device}
+
+
 def find_metrics(family: Family, settings: AuditSettings) -> list[Metric]:
     """The metrics of the family, and those that the settings add. Raises ConfigError for an unknown one."""
     return [build_metric(name) for name in dict.fromkeys([*family.metrics, *settings.metrics])]
@@ -49,14 +62,20 @@ def audit_components(
     detectors: Mapping[str, Detector],
     settings: AuditSettings,
     on_progress: OnProgress,
+    *,
+    engine: EngineRecord | None = None,
 ) -> list[AuditResult]:
-    """One result for each concept that has a detector, in the order of `concepts`."""
+    """One result for each concept that has a detector, in the order of `concepts`.
+
+    `engine` is the record of the engine that draws; None if a torch model does.
+    """
     results, metrics = [], find_metrics(family, settings)
     for concept in concepts:
         if concept.name not in detectors:
             continue
         prompts = family.audit_prompts(concept, settings)
-        phase, total = f"audit {subject}: {concept.name}", len(prompts.target) + len(prompts.other)
+        phase, total = f"audit {subject}: {concept.name}", len(prompts.target) + len(prompts.implicit)
+        total += len(prompts.other)
         done = 0
 
         def advance(count: int, phase: str = phase, total: int = total) -> None:
@@ -74,6 +93,7 @@ def audit_components(
                 detector,
                 settings,
                 subject=subject,
+                runs=_runs(components, engine),
                 metrics=metrics,
                 on_images=advance,
             )

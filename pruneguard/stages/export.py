@@ -80,8 +80,8 @@ def export_bundle(
             components = open_engine(files, draft.manifest, name)
         check_prompts_differ(components)
         if detectors:
-            results = audit_components(name, components, concepts, family, detectors, audit, on_progress)
-            audits = record_audits(draft, name, results, controls, audit, images=audit.target)
+            results = audit_components(name, components, concepts, family, detectors, audit, on_progress, engine=engine)
+            audits = record_audits(draft, name, results, controls, audit, trained=audit)
     return ExportResult(Bundle.open(path), name, engine, audits)
 
 

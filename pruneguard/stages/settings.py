@@ -100,11 +100,12 @@ class RunSettings:
 
     @classmethod
     def resolve(cls, model: str, tables: Mapping[str, Any], **given: Any) -> RunSettings:
-        """The preset of the model's family, changed by a configuration's tables and then by what is `given`.
+        """The presets of the model's family, changed by a configuration's tables and then by what is `given`.
 
         Raises ConfigError for an unknown table or field, and for a wrong value.
         """
-        base = cls(training=family_of(str(model)).preset)
+        family = family_of(str(model))
+        base = cls(training=family.preset, audit=family.audit)
         settings = override(base, {**tables, "model": model, **given})
         if settings.scheduler is not None:
             SOLVERS.find(settings.scheduler)

@@ -107,7 +107,7 @@ def train_bundle(
             results = audit_components(
                 MODEL, components, concepts, settings.family, detectors, settings.audit, on_progress
             )
-            audits = record_audits(draft, MODEL, results, controls or {}, settings.audit, images=settings.audit.target)
+            audits = record_audits(draft, MODEL, results, controls or {}, settings.audit, trained=settings.audit)
     process.wait_for_everyone()
     return Bundle.open(out), result, audits
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from pruneguard.bundle import Audit, Space
 from pruneguard.bundle.judgement import judge
 from pruneguard.measurement import Measurement, Protocol
 
@@ -24,6 +26,12 @@ CONTROL = (
     share("kept/object", 0.95),
     share("kept/style", 1.0),
 )
+
+
+IMPLICIT = share("drawn/implicit", 0.0, 0.046)
+SEEN = share("drawn/implicit", 0.12, 0.2)
+"""A teacher draws a style that the prompt leaves open in about one picture of eight."""
+WIDE = {"steps": [10, 50], "guidance_scale": [1, 15], "sizes": [], "negative_prompts": []}
 
 
 def judged(measured: tuple[Measurement, ...] = SUBJECT, control: tuple[Measurement, ...] = CONTROL) -> tuple[str, str]:
@@ -72,3 +80,51 @@ def test_an_audit_that_cannot_tell_is_invalid_however_low_its_rate(
 def test_a_rate_without_a_bound_is_none() -> None:
     assert judged((share("drawn", 0.0), *SUBJECT[1:]))[0] == "invalid"
     assert judged(SUBJECT[1:])[0] == "invalid"
+
+
+def test_the_implicit_rate_is_held_to_the_same_limit_as_the_naming_one() -> None:
+    assert judged((*SUBJECT, IMPLICIT), (*CONTROL, SEEN)) == ("passed", "")
+    status, reason = judged((*SUBJECT, share("drawn/implicit", 3 / 64, 0.117)), (*CONTROL, SEEN))
+    assert (status, reason) == (
+        "failed",
+        "4.7% (at most 11.7%) drawn by prompts that do not name it, limit 5.0%",
+    )
+
+
+def test_the_teachers_own_implicit_rate_has_no_floor() -> None:
+    never = share("drawn/implicit", 0.0, 0.046)
+    assert judged((*SUBJECT, IMPLICIT), (*CONTROL, never)) == ("passed", "")
+
+
+@pytest.mark.parametrize(
+    ("measured", "control", "reason"),
+    [
+        ((*SUBJECT, IMPLICIT), CONTROL, "its control has no rate of prompts that do not name the concept"),
+        (SUBJECT, (*CONTROL, SEEN), "it has no rate of prompts that do not name the concept"),
+        ((*SUBJECT, share("drawn/implicit", 0.0)), (*CONTROL, SEEN), "no rate with an upper bound"),
+        ((*SUBJECT, IMPLICIT), (*CONTROL, share("drawn/implicit", 0.1, 0.2, count=32)), "in another way"),
+    ],
+)
+def test_an_implicit_rate_that_cannot_be_compared_makes_the_audit_invalid(
+    measured: tuple[Measurement, ...], control: tuple[Measurement, ...], reason: str
+) -> None:
+    status, said = judged(measured, control)
+    assert status == "invalid"
+    assert reason in said
+
+
+@pytest.mark.parametrize("name", ["drawn", "drawn/implicit"])
+def test_a_control_of_another_space_is_none(name: str) -> None:
+    wide = Protocol(detector="oracle", settings={**WAY.settings, "space": WIDE})
+    measured = (*SUBJECT, IMPLICIT)
+    elsewhere = [msgspec.structs.replace(entry, protocol=wide) if entry.name == name else entry for entry in measured]
+    assert judged(tuple(elsewhere), (*CONTROL, SEEN)) == ("invalid", "its control was drawn or read in another way")
+
+
+def test_a_record_may_not_name_another_space_than_its_rates() -> None:
+    def status(space: Space | None) -> str:
+        made: dict[str, Any] = {"concept": "x", "subject": "model", "limit": 0.05, "passed": True, "space": space}
+        return Audit(**made, measurements=[*SUBJECT, IMPLICIT], control=[*CONTROL, SEEN]).judgement().status
+
+    assert status(None) == status(Space.point(25, 7.5)) == "passed"
+    assert status(Space(steps=(10, 50), guidance_scale=(7.5, 7.5))) == "invalid"

@@ -53,11 +53,17 @@ SHORT = """
 size = 24
 [audit]
 target = 2
+implicit = 2
 other = 0
 steps = 2
 limit = 1.0
 floor = 0.0
 keep = 0.0
+[audit.space]
+steps = [2, 2]
+guidance_scale = [7.5, 7.5]
+sizes = []
+negative_prompts = []
 [training]
 steps = 4
 batch_size = 2

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruneguard.bundle import Audit, Policy, Stage, write_bundle
+from pruneguard.bundle import Audit, Policy, Space, Stage, write_bundle
 from pruneguard.cli import run
 from pruneguard.evaluation.audit import AuditResult
 from pruneguard.measurement import Measurement, Protocol
@@ -131,7 +131,8 @@ def test_a_failed_audit_says_what_follows_from_it(
     images = np.zeros((2, 8, 8, 3), np.uint8)
     drawn = Measurement(name="drawn", value=1.0, unit="share", high=1.0, count=2, protocol=Protocol(detector="clip:x"))
     record = Audit(concept="glow", subject="onnx-fp32", limit=0.05, passed=False, measurements=[drawn], control=[drawn])
-    seen = Judged(AuditResult("glow", (drawn,), "", images, images), record, "" if recorded else "another detector")
+    result = AuditResult("glow", (drawn,), "", Space.point(25, 7.5), images, images)
+    seen = Judged(result, record, "" if recorded else "another detector")
     monkeypatch.setattr("pruneguard.stages.audit.audit_bundle", lambda *_, **__: [seen])
     said = fails("audit", "--bundle", bundle)
     assert said.startswith("audit failed: glow: 100.0% (at most 100.0%) drawn, limit 5.0%")

@@ -25,9 +25,15 @@ batch_size = 4
 images = 4
 [audit]
 target = 4
+implicit = 4
 other = 4
 limit = 1.0
 keep = 0.0
+[audit.space]
+steps = [25, 26]
+guidance_scale = [7.5, 7.5]
+sizes = []
+negative_prompts = ["blurry"]
 """
 
 

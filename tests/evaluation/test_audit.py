@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
-from pruneguard.evaluation import audit
+from pruneguard.evaluation import drawing
 from pruneguard.evaluation.audit import AuditSettings, run_audit
 from pruneguard.evaluation.bounds import upper_bound
 from pruneguard.evaluation.metrics.metric import AuditPictures
 from pruneguard.evaluation.prompts import AuditPrompts
+from pruneguard.evaluation.space import SpaceSettings
 from pruneguard.measurement import Measurement, Protocol, find
 from pruneguard.models import Pipeline
-from pruneguard.runtime import EngineError, torch_components
+from pruneguard.runtime import EngineError, draw, torch_components
+from pruneguard.settings import plain
 
 GLOW = Concept(name="glow", prompts=("a disc in glow style",), anchors=("a disc",), terms=("glow",))
 BRIEF = AuditSettings(target=3, other=2, steps=2, batch_size=2)
@@ -103,7 +105,7 @@ def test_a_picture_depends_on_its_place_and_not_on_the_batch_it_was_drawn_in(tin
 
 def test_a_list_that_mentions_minors_is_never_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr(audit, "draw", lambda *given, **options: drawn.append(given))
+    monkeypatch.setattr(drawing, "draw", lambda *given, **options: drawn.append(given))
     prompts = AuditPrompts(("a ball",), ("a ring", "a photograph of a child"))
     with pytest.raises(ConfigError, match="audit of 'glow': 'a photograph of a child' mentions minors"):
         run_audit(None, GLOW, prompts, Bright(0), BRIEF)  # type: ignore[arg-type]
@@ -121,6 +123,7 @@ def test_an_audit_in_which_nothing_asks_for_the_concept_is_none() -> None:
         {"target": 0},
         {"other": -1},
         {"batch_size": 0},
+        {"implicit": 0},
         {"limit": 1.5},
         {"limit": -0.1},
         {"floor": 1.1},
@@ -134,3 +137,92 @@ def test_an_audit_in_which_nothing_asks_for_the_concept_is_none() -> None:
 def test_settings_that_make_no_audit_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="audit"):
         AuditSettings(**wrong)
+
+
+UNNAMED = ("a ring that shines", "a star that shines", "a cross that shines")
+
+
+def test_implicit_prompts_have_a_rate_of_their_own_beside_the_naming_ones(tiny_pipeline: Pipeline) -> None:
+    prompts = replace(PROMPTS, implicit=UNNAMED)
+    result = run_audit(torch_components(tiny_pipeline), GLOW, prompts, Bright(-1.0), BRIEF)
+    found = {entry.name: (entry.value, entry.high, entry.count, entry.seeds) for entry in result.measurements}
+    assert found == {
+        "drawn": (1.0, 1.0, 3, (1000, 1002)),
+        "drawn/implicit": (1.0, 1.0, 3, (2_001_000, 2_001_002)),
+        "drawn/elsewhere": (1.0, 1.0, 2, (1_001_000, 1_001_001)),
+    }
+
+
+WIDE = SpaceSettings(steps=(1, 3), guidance_scale=(1.0, 15.0), sizes=((32, 64),), negative_prompts=("a square",))
+SPREAD = replace(BRIEF, target=6, implicit=6, space=WIDE)
+ASKED = AuditPrompts(
+    tuple(f"a {shape} in glow style" for shape in ("ring", "star", "cross", "heart", "moon", "square")),
+    ("a star", "a ring"),
+    implicit=tuple(f"{text} {when}" for text in UNNAMED for when in ("by day", "at night")),
+)
+
+
+class Recorder:
+    """Draws as the runtime does, and keeps the prompts, the seeds and the settings of each picture."""
+
+    def __init__(self) -> None:
+        self.pictures: list[tuple[Any, ...]] = []
+
+    def __call__(self, parts: Any, prompts: Any, seeds: Any, **options: Any) -> Any:
+        shared = (options["steps"], options["height"], options["width"])
+        rows = zip(prompts, seeds, options["guidance_scale"], options["negative_prompt"], strict=True)
+        self.pictures += [(*row, *shared) for row in rows]
+        return draw(parts, prompts, seeds, **options)
+
+
+def test_pictures_that_call_for_the_concept_draw_their_settings_from_the_space_and_others_do_not(
+    tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    monkeypatch.setattr(drawing, "draw", recorder)
+    result = run_audit(torch_components(tiny_pipeline), GLOW, ASKED, Bright(-1.0), SPREAD, subject="model")
+    for prompts, seed in ((ASKED.target, 1000), (ASKED.implicit, 2_001_000)):
+        drawn = [picture for picture in recorder.pictures if picture[0] in prompts]
+        assert [picture[:2] for picture in drawn] == [(prompt, seed + i) for i, prompt in enumerate(prompts)]
+        assert [picture[2:] for picture in drawn[:2]] == [(7.5, "", 2, None, None)] * 2
+        _, _, scales, negatives, steps, heights, _ = (set(column) for column in zip(*drawn[2:], strict=True))
+        assert {1.0, 15.0} < scales
+        assert (negatives, {1, 3} <= steps, heights) == ({"a square", ""}, True, {32, None})
+    assert {picture[2:] for picture in recorder.pictures if picture[0] in ASKED.other} == {(7.5, "", 2, None, None)}
+    assert result.space == SPREAD.covered
+    settings = {entry.name: entry.protocol.settings for entry in result.measurements}
+    assert settings["drawn"]["space"] == settings["drawn/implicit"]["space"] == plain(SPREAD.covered)
+    assert "space" not in settings["drawn/elsewhere"]
+
+
+def test_a_detector_sees_the_pictures_of_every_size_and_metrics_those_of_the_models_own(
+    tiny_pipeline: Pipeline,
+) -> None:
+    seen: list[AuditPictures] = []
+
+    def metric(pictures: AuditPictures) -> list[Measurement]:
+        seen.append(pictures)
+        return []
+
+    result = run_audit(torch_components(tiny_pipeline), GLOW, ASKED, Bright(-1.0), SPREAD, metrics=[metric])
+    assert (result.drawn.count, result.drawn.value) == (6, 1.0)
+    (pictures,) = seen
+    assert pictures.target.shape[1:] == (64, 64, 3)
+    assert 2 <= len(pictures.target) == len(pictures.prompts.target) < 6
+    assert pictures.prompts.target[:2] == ASKED.target[:2]
+
+
+def test_a_pictures_settings_do_not_depend_on_the_batch_size(tiny_pipeline: Pipeline) -> None:
+    components = torch_components(tiny_pipeline)
+    settings = replace(SPREAD, space=replace(WIDE, sizes=()))
+    pairs, single = (
+        run_audit(components, GLOW, ASKED, Bright(0), replace(settings, batch_size=size)) for size in (4, 1)
+    )
+    assert int(np.abs(pairs.target_images.astype(int) - single.target_images).max()) <= 1
+
+
+def test_the_protocol_says_on_what_the_subject_ran(tiny_pipeline: Pipeline) -> None:
+    runs = {"precision": "fp16", "backend": "onnxruntime", "provider": "cuda"}
+    result = run_audit(torch_components(tiny_pipeline), GLOW, PROMPTS, Bright(0), BRIEF, runs=runs)
+    for entry in result.measurements:
+        assert runs.items() <= entry.protocol.settings.items()

@@ -120,3 +120,25 @@ def test_what_is_no_measurement_is_refused(tmp_path: Path, grid: Path) -> None:
     numbers["audits"]["engine"][0]["value"] = "none"
     with pytest.raises(ConfigError, match="not a measurement"):
         write_report(tmp_path / "report.html", numbers, grid)
+
+
+def test_the_implicit_rate_and_the_space_are_shown_if_there_are_any(tmp_path: Path, grid: Path) -> None:
+    write_report(tmp_path / "report.html", NUMBERS, grid)
+    plain_page = (tmp_path / "report.html").read_text()
+    assert "Audited over 25 steps, guidance 7.5:" in plain_page
+    assert "<th>drawn implicit</th>" not in plain_page
+    assert "prompts that do not name it show it: dense" not in plain_page
+
+    numbers = copy.deepcopy(NUMBERS)
+    space = {"steps": [10, 50], "guidance_scale": [1, 15], "sizes": [], "negative_prompts": ["blurry"]}
+    for name, rate in (("teacher", 0.125), ("distilled", 0.1), ("erased", 0.02), ("engine", 0.0)):
+        numbers["audits"][name][0]["protocol"]["settings"]["space"] = space
+        unnamed = Measurement(name="drawn/implicit", value=rate, unit="share", high=rate + 0.05)
+        numbers["audits"][name].insert(1, plain(unnamed))
+    write_report(tmp_path / "report.html", numbers, grid)
+    page = (tmp_path / "report.html").read_text()
+    assert "Audited over 10 to 50 steps, guidance 1 to 15, 1 negative prompt:" in page
+    assert "<b>12.5% → 0.0%</b>" in page
+    assert "<th>drawn implicit</th>" in page
+    assert "<td>12.5% (at most 17.5%)</td>" in page
+    assert "steps 25, guidance scale 7.5" in page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pruneguard.bundle import Bundle, Policy, Stage, write_bundle
+from pruneguard.bundle import Bundle, Policy, Space, Stage, write_bundle
 from pruneguard.cli import run
 from pruneguard.concepts import Concept
 from pruneguard.data.cache import CacheSettings, build_latent_set
 from pruneguard.data.latents import LatentSet
 from pruneguard.data.source import SOURCES
 from pruneguard.evaluation.audit import AuditSettings
-from pruneguard.evaluation.detectors.detector import DETECTORS, Images
+from pruneguard.evaluation.detectors.detector import DETECTORS, Images, build_detector
 from pruneguard.evaluation.metrics.metric import METRICS, AuditPictures
 from pruneguard.evaluation.prompts import AuditPrompts, concept_prompts
+from pruneguard.evaluation.space import SpaceSettings
 from pruneguard.export import sampler_settings
 from pruneguard.families import FAMILIES, Family, find_family
 from pruneguard.measurement import Measurement
@@ -30,7 +31,8 @@ from pruneguard.models import Pipeline
 from pruneguard.registry import NoSettings
 from pruneguard.runs.progress import OnProgress, silent
 from pruneguard.runtime import Components, torch_components
-from pruneguard.settings import Choice
+from pruneguard.settings import Choice, plain
+from pruneguard.stages.control import draw_controls
 from pruneguard.stages.data import build_data
 from pruneguard.stages.settings import RunSettings
 from pruneguard.training.settings import TrainSettings
@@ -43,6 +45,9 @@ FOG = Concept(
     audit_prompts=tuple(f"fog over {number} fields" for number in range(8)),
     terms=("fog",),
 )
+DAWN = replace(FOG, audit_implicit_prompts=tuple(f"dawn over {number} fields" for number in range(8)))
+"""The like, with prompts under which a model draws fog although they do not name it."""
+WIDE = SpaceSettings(steps=(2, 50), negative_prompts=("blurry",))
 
 
 @dataclass
@@ -65,7 +70,7 @@ def build_eye(name: str, level: float, settings: NoSettings) -> Eye:
 
 
 def toy_prompts(concept: Concept, settings: AuditSettings) -> AuditPrompts:
-    return concept_prompts(concept, target=settings.target, other=settings.other)
+    return concept_prompts(concept, target=settings.target, other=settings.other, implicit=settings.implicit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,12 +163,15 @@ def bundle(tiny_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return path
 
 
-def draws(level: int) -> Callable[..., Images]:
-    """Stands in for drawing: the teacher's fog is white, the model's has `level`, and all else is black."""
+def draws(level: int, unnamed: int = 0) -> Callable[..., Images]:
+    """Stands in for drawing: the teacher's fog is white, the model's has `level`, and all else is black.
+
+    At dawn the teacher draws fog too, and the model draws `unnamed`.
+    """
 
     def draw(components: Any, prompts: Sequence[str], *given: Any, **options: Any) -> Images:
-        fog = 255 if isinstance(components, Teacher) else level
-        levels = np.array([fog if "fog" in prompt else 0 for prompt in prompts], np.uint8)
+        fog, dawn = (255, 255) if isinstance(components, Teacher) else (level, unnamed)
+        levels = np.array([fog if "fog" in prompt else dawn if "dawn" in prompt else 0 for prompt in prompts], np.uint8)
         return np.broadcast_to(levels[:, None, None, None], (len(prompts), 8, 8, 3)).copy()
 
     return draw
@@ -176,11 +184,15 @@ def audited(bundle: Path, *options: str) -> int:
 def test_an_audit_asks_the_familys_detector_and_shows_its_metric_beside_the_teacher(
     toys: None, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(0))
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0))
     assert audited(bundle) == 0
-    (row,) = (line for line in capsys.readouterr().out.splitlines() if "fog" in line and line.count("│") >= 3)
+    said = capsys.readouterr().out
+    assert "over 25 steps, guidance 7.5" in " ".join(said.split())
+    row, control = (line for line in said.splitlines() if "fog" in line and line.count("│") >= 3)
     assert "0.0% (at most 4.6%)" in row
     assert "0.125" in row
+    assert "fog, teacher" in control
+    assert "100.0% (at most 100.0%)" in control
     (audit,) = Bundle.open(bundle).manifest.audits
     assert (audit.drawn.protocol.detector, audit.passed, audit.judgement()) == ("sharp", True, ("passed", ""))
     assert [(entry.name, entry.value, entry.protocol.subject) for entry in audit.control] == [
@@ -194,7 +206,7 @@ def test_an_audit_asks_the_familys_detector_and_shows_its_metric_beside_the_teac
 def test_a_model_that_still_draws_the_concept_fails(
     toys: None, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(255))
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(255))
     assert audited(bundle) == 1
     assert "audit failed: fog: 100.0% (at most 100.0%) drawn, limit 5.0%" in capsys.readouterr().err
     assert not any(audit.passed for audit in Bundle.open(bundle).manifest.audits)
@@ -215,7 +227,7 @@ def test_a_detector_that_cannot_tell_the_concept_makes_no_audit(
     detector: str,
     reason: str,
 ) -> None:
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(0))
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0))
     assert audited(bundle, "--detector", detector) == 1
     said = capsys.readouterr().err
     assert f"an audit of 'fog' would show nothing: its detector {reason}" in " ".join(said.split())
@@ -226,7 +238,7 @@ def test_a_detector_that_cannot_tell_the_concept_makes_no_audit(
 def test_a_control_on_record_serves_the_next_audit_and_a_new_one_needs_the_teacher(
     toys: None, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(0))
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0))
     assert audited(bundle) == 0
     teacher = bundle.parent / "teacher"
     teacher.rename(bundle.parent / "elsewhere")
@@ -241,12 +253,93 @@ def test_a_control_on_record_serves_the_next_audit_and_a_new_one_needs_the_teach
     assert (audit.drawn.count, audit.control[0].count) == (72, 72)
 
 
+def trained(bundle: Path, audit: AuditSettings, concept: Concept = FOG) -> None:
+    """Writes a training stage with these audit settings, and the concept, into the bundle."""
+    with write_bundle(bundle, base=bundle) as draft:
+        draft.add_stage(Stage(name="train", settings=plain({"audit": audit})))
+        draft.update(concepts={"fog": asdict(concept)})
+
+
+def test_an_audit_fails_if_the_model_draws_the_concept_where_no_prompt_names_it(
+    toys: None, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(bundle, AuditSettings(), DAWN)
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0, unnamed=255))
+    assert audited(bundle) == 1
+    reason = "audit failed: fog: 100.0% (at most 100.0%) drawn by prompts that do not name it, limit 5.0%"
+    assert reason in capsys.readouterr().err
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0))
+    assert audited(bundle) == 0
+    (audit,) = Bundle.open(bundle).manifest.audits
+    rates = {entry.name: (entry.value, entry.count) for entry in audit.measurements}
+    control = {entry.name: (entry.value, entry.count) for entry in audit.control}
+    assert (rates["drawn/implicit"], control["drawn/implicit"]) == ((0.0, 64), (1.0, 64))
+    assert run(["verify", "--bundle", str(bundle)]) == 0
+    assert "implicit" in capsys.readouterr().out
+
+
+def test_the_space_of_the_training_stages_audit_is_drawn_recorded_and_shown(
+    toys: None, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = AuditSettings(space=WIDE)
+    trained(bundle, wide)
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0))
+    assert audited(bundle) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "over 2 to 50 steps, guidance 7.5, 1 negative prompt" in shown
+    (audit,) = Bundle.open(bundle).manifest.audits
+    assert audit.space == wide.covered == Space(steps=(2, 50), guidance_scale=(7.5, 7.5), negative_prompts=("blurry",))
+    for drawn in (audit.drawn, audit.control[0]):
+        assert drawn.protocol.settings["space"] == plain(wide.covered)
+        ran = {"precision": "fp32", "backend": "torch", "provider": "cpu"}
+        assert ran.items() <= drawn.protocol.settings.items()
+    assert audit.judgement() == ("passed", "")
+
+
+def test_a_control_of_another_space_is_drawn_anew(
+    toys: None, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0))
+    assert audited(bundle) == 0
+    trained(bundle, AuditSettings(space=WIDE))
+    (bundle.parent / "teacher").rename(bundle.parent / "elsewhere")
+    assert audited(bundle) == 1
+    assert "this audit needs a control by the teacher, which cannot be loaded" in capsys.readouterr().err
+    assert audited(bundle, "--teacher", str(bundle.parent / "elsewhere")) == 0
+    (audit,) = Bundle.open(bundle).manifest.audits
+    assert audit.space == AuditSettings(space=WIDE).covered
+
+
+def test_kept_controls_are_those_of_the_same_space_and_prompts(
+    toys: None, tiny_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+
+    def draw(*given: Any, **options: Any) -> Images:
+        calls.append(options)
+        return draws(0)(*given, **options)
+
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draw)
+    monkeypatch.setattr("pruneguard.stages.control.torch_components", Teacher.of)
+    family, eyes = find_family("toy"), {"fog": build_detector("sharp")}
+
+    def drawn_anew(settings: AuditSettings, concept: Concept = FOG) -> bool:
+        calls.clear()
+        draw_controls(tiny_pipeline, [concept], family, eyes, settings, silent, folder=tmp_path)
+        return bool(calls)
+
+    point, wide = AuditSettings(other=2), AuditSettings(other=2, space=WIDE)
+    assert [drawn_anew(settings) for settings in (point, point, wide, wide, point)] == [True, False, True, False, False]
+    assert [drawn_anew(point, DAWN), drawn_anew(point, DAWN)] == [True, False]
+
+
 def test_a_model_of_the_family_has_its_preset_its_concepts_and_its_data(
     toys: None, tiny_pipeline: Pipeline, tmp_path: Path
 ) -> None:
     tables = {"data": {"source": {"name": "constant", "level": 2.0}, "size": 5}}
     settings = RunSettings.resolve("toy", tables, concepts=("fog",))
     assert settings.training == find_family("toy").preset
+    assert settings.audit == find_family("toy").audit == AuditSettings()
     assert settings.load_concepts() == (FOG,)
     data = build_data(tiny_pipeline, settings, tmp_path, silent)
     assert set(data.latents(range(5)).flatten().tolist()) == {3.0}

@@ -202,32 +202,6 @@ def test_minors_are_refused_whatever_the_guards(tiny_bundle: Path) -> None:
     assert steps == []
 
 
-@pytest.mark.parametrize(
-    ("request_", "expected"),
-    [
-        ({"negative_prompt": ["", "flat"]}, "negative_prompt must be empty: suppression was measured without one"),
-        ({"guidance_scale": [7.5, 15.1]}, r"guidance_scale must be from 7\.5 to 15 here: .* was measured at 7\.5"),
-        ({"guidance_scale": 7.4}, r"guidance_scale must be from 7\.5 to 15 here.*"),
-        ({"guidance_scale": 0.0}, r"guidance_scale must be from 7\.5 to 15 here.*"),
-        ({"height": 32}, "height and width must be 16 here: suppression was measured at that size"),
-        ({"width": 32, "height": 16}, r"height and width must be 16 here.*"),
-        ({"steps": 3}, "steps must be at least 4 here: suppression was measured with that many"),
-    ],
-)
-def test_what_no_audit_measured_is_drawn_on_consent_only(
-    tiny_bundle: Path, request_: dict[str, Any], expected: str
-) -> None:
-    prompts = ["red star", "blue ring"]
-    with pytest.raises(RequestError, match=expected + r"; allow_unmeasured=True .* draws anyway"):
-        GuardedSampler.from_bundle(tiny_bundle)(prompts, seed=1, **request_)
-    assert len(GuardedSampler.from_bundle(tiny_bundle, allow_unmeasured=True)(prompts, seed=1, **request_).images) == 2
-
-
-def test_what_audits_measured_and_more_care_need_no_consent(tiny_bundle: Path) -> None:
-    sampler = GuardedSampler.from_bundle(tiny_bundle)
-    assert len(sampler("red star", negative_prompt="", guidance_scale=15, steps=5, seed=1).images) == 1
-
-
 def test_where_nothing_is_suppressed_there_is_nothing_to_measure(make_bundle: Callable[..., Path]) -> None:
     path = make_bundle(change=lambda draft: draft.update(policy=Policy([])))
     sampler = GuardedSampler.from_bundle(path, allow_unaudited=True)

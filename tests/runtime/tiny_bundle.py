@@ -12,9 +12,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pruneguard.bundle import Audit, BundleDraft, EngineRecord, Policy, Stage
-from pruneguard.measurement import Measurement
+from pruneguard.bundle import Audit, BundleDraft, EngineRecord, Policy, Space, Stage
+from pruneguard.measurement import Measurement, Protocol
 from pruneguard.runtime import SamplerSettings
+from pruneguard.settings import plain
 
 WIDTH, TOKENS, CHANNELS, SIZE, SCALE = 8, 16, 4, 8, 2
 SCHEDULER = {
@@ -139,19 +140,29 @@ def engine_record(**changes: Any) -> EngineRecord:
     return msgspec.structs.replace(record, **changes)
 
 
-def _drawn(rate: float) -> Measurement:
-    return Measurement(name="drawn", value=rate, unit="share", high=min(1.0, rate + 0.01), count=100)
+def _drawn(rate: float, space: Space | None) -> Measurement:
+    protocol = Protocol(settings={"space": plain(space)} if space else {})
+    high = min(1.0, rate + 0.01)
+    return Measurement(name="drawn", value=rate, unit="share", high=high, count=100, protocol=protocol)
 
 
-def add_audit(draft: BundleDraft, concept: str = "hatching", rate: float = 0.01, subject: str = ENGINE) -> None:
+def add_audit(
+    draft: BundleDraft,
+    concept: str = "hatching",
+    rate: float = 0.01,
+    subject: str = ENGINE,
+    space: Space | None = None,
+) -> None:
+    """An audit; without a `space` it is such as an earlier version recorded it."""
     draft.add_audit(
         Audit(
             concept=concept,
             subject=subject,
             limit=0.05,
             passed=rate <= 0.04,
-            measurements=[_drawn(rate)],
-            control=[_drawn(1.0)],
+            measurements=[_drawn(rate, space)],
+            control=[_drawn(1.0, space)],
+            space=space,
             digests=draft.digests(subject),
             settings=draft.settings_digest(subject),
         )

@@ -4,28 +4,45 @@ from functools import partial
 
 import pytest
 
-from pruneguard.bundle import Audit
+from pruneguard.bundle import Audit, Space
+from pruneguard.evaluation.audit import AuditSettings
+from pruneguard.evaluation.space import SpaceSettings
 from pruneguard.measurement import Measurement, Protocol
 from pruneguard.stages.audit_record import objection
 
+POINT = Space.point(25, 7.5)
+WIDE = Space(steps=(10, 50), guidance_scale=(1.0, 15.0))
+
 
 def audit(
-    *, passed: bool, count: int = 64, seed: int = 1000, detector: str = "oracle", files: str = "0", settings: str = "0"
+    *,
+    passed: bool,
+    count: int = 64,
+    implicit: int = 0,
+    seed: int = 1000,
+    detector: str = "oracle",
+    files: str = "0",
+    settings: str = "0",
+    space: Space | None = POINT,
 ) -> Audit:
-    drawn = Measurement(
-        name="drawn",
-        value=0.0 if passed else 0.2,
-        unit="share",
-        count=count,
-        seeds=(seed, seed + count - 1),
-        protocol=Protocol(detector=detector),
+    drawn, unnamed = (
+        Measurement(
+            name=name,
+            value=0.0 if passed else 0.2,
+            unit="share",
+            count=number,
+            seeds=(seed, seed + number - 1),
+            protocol=Protocol(detector=detector),
+        )
+        for name, number in (("drawn", count), ("drawn/implicit", implicit))
     )
     return Audit(
         concept="glow",
         subject="onnx-fp32",
         limit=0.05,
         passed=passed,
-        measurements=[drawn],
+        measurements=[drawn, unnamed] if implicit else [drawn],
+        space=space,
         digests={"engines/onnx-fp32/a": files * 64},
         settings=settings * 64,
     )
@@ -35,11 +52,11 @@ PASSED = partial(audit, passed=True)
 FAILED = partial(audit, passed=False)
 
 
-IMAGES = 64  # as many as the training stage drew
+TRAINED = AuditSettings()  # it draws 64 pictures of each kind at the point
 
 
 def recorded(new: Audit, earlier: Audit | None) -> bool:
-    return objection(new, earlier, IMAGES) is None
+    return objection(new, earlier, TRAINED) is None
 
 
 @pytest.mark.parametrize(
@@ -58,7 +75,7 @@ def recorded(new: Audit, earlier: Audit | None) -> bool:
 )
 def test_a_pass_that_was_easier_to_get_replaces_nothing(easier: Audit, reason: str) -> None:
     for earlier in (FAILED(), PASSED()):
-        assert reason in str(objection(easier, earlier, IMAGES))
+        assert reason in str(objection(easier, earlier, TRAINED))
 
 
 def test_an_audit_as_strict_a_failure_and_one_of_other_weights_do() -> None:
@@ -83,3 +100,24 @@ def test_another_detectors_failure_counts_and_never_opens_a_way_to_its_pass() ->
     assert recorded(other, PASSED())
     assert not recorded(other, FAILED())
     assert not recorded(PASSED(detector="clip:other"), FAILED())
+
+
+def test_a_pass_on_fewer_implicit_pictures_or_without_them_replaces_nothing() -> None:
+    assert recorded(PASSED(implicit=64), None)
+    said = objection(PASSED(implicit=63), None, TRAINED)
+    assert said == "it passed on 63 pictures whose prompts do not name the concept; at least 64 are needed"
+    assert not recorded(PASSED(implicit=0), FAILED(implicit=64))
+    assert not recorded(PASSED(implicit=64), FAILED(implicit=65))
+
+
+def test_a_pass_in_a_smaller_space_replaces_nothing() -> None:
+    for earlier in (FAILED(space=WIDE), PASSED(space=WIDE)):
+        assert recorded(PASSED(space=WIDE), earlier)
+        assert objection(PASSED(), earlier, TRAINED) == (
+            "it passed on 25 steps, guidance 7.5; the earlier audit of the same weights covered 10 to 50 steps, "
+            "guidance 1 to 15"
+        )
+    wide = AuditSettings(space=SpaceSettings(steps=(10, 50)))
+    assert "training's audit covered 10 to 50 steps, guidance 7.5" in str(objection(PASSED(), None, wide))
+    assert objection(PASSED(space=WIDE), None, wide) is None
+    assert not recorded(PASSED(space=None), None)

@@ -9,7 +9,7 @@ from pruneguard.concepts import Concept
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.prompts import AuditPrompts, concept_prompts
 from pruneguard.families.atelier.concepts import VALUES, atelier_concept, atelier_names
-from pruneguard.families.atelier.preset import preset
+from pruneguard.families.atelier.preset import AUDIT, preset
 from pruneguard.families.atelier.prompts import atelier_prompts
 from pruneguard.families.family import FAMILIES, Family
 
@@ -22,9 +22,11 @@ def claims(model: str) -> bool:
 def audit_prompts(concept: Concept, settings: AuditSettings) -> AuditPrompts:
     """Held-out captions for a concept of atelier's world, and the concept's own prompts for any other."""
     if concept.detect.get("attribute") in VALUES:
-        return atelier_prompts(concept, target=settings.target, other=settings.other, seed=settings.seed)
+        return atelier_prompts(
+            concept, target=settings.target, other=settings.other, implicit=settings.implicit, seed=settings.seed
+        )
     other = settings.other if settings.metrics else 0
-    return concept_prompts(concept, target=settings.target, other=other)
+    return concept_prompts(concept, target=settings.target, other=other, implicit=settings.implicit)
 
 
 @FAMILIES.register("atelier")
@@ -34,6 +36,7 @@ def atelier() -> Family:
         name="atelier",
         claims=claims,
         preset=preset(),
+        audit=AUDIT,
         concept_names=atelier_names(),
         concept=atelier_concept,
         audit_prompts=audit_prompts,

@@ -1,12 +1,17 @@
-"""Training settings for the embedded model."""
+"""Settings of training and of audits for the embedded model."""
 
 from __future__ import annotations
 
 from pruneguard.erasure.settings import ErasureSettings
 from pruneguard.erasure.sources import SourceSettings
+from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.settings import Choice
 from pruneguard.training.schedules.rate import LevelSettings
 from pruneguard.training.settings import TrainSettings
+
+AUDIT = AuditSettings()
+"""How atelier's audits draw. Its space is what the runtime allows without consent, so it is as wide as the erasure of
+`preset` holds."""
 
 
 def preset() -> TrainSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,12 +11,16 @@ from pruneguard.atelier.world import Scene, held_out_prompts
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.prompts import AuditPrompts
 
+T = TypeVar("T")
 
-def atelier_prompts(concept: Concept | None, *, target: int, other: int, seed: int = 0) -> AuditPrompts:
-    """`target` held-out captions that show the concept and `other` that do not, each with its scene.
 
-    The captions come in an order that depends on `seed`, and repeat if there are too few. Without a concept every
-    caption counts as other.
+def atelier_prompts(
+    concept: Concept | None, *, target: int, other: int, implicit: int = 0, seed: int = 0
+) -> AuditPrompts:
+    """`target` held-out captions that name the concept and `other` that do not show it, each with its scene.
+
+    `implicit` captions are the concept's own that leave it unsaid. All come in an order that depends on `seed`, and
+    repeat if there are too few. Without a concept every caption counts as other.
     """
     rng = np.random.default_rng(seed)
     pairs = held_out_prompts()
@@ -23,11 +28,13 @@ def atelier_prompts(concept: Concept | None, *, target: int, other: int, seed: i
     calling = [pair for pair, hit in zip(pairs, shown, strict=True) if hit]
     neutral = [pair for pair, hit in zip(pairs, shown, strict=True) if not hit]
     chosen, others = _spread(calling, target, rng), _spread(neutral, other, rng)
+    unsaid = concept.audit_implicit_prompts if concept is not None else ()
     return AuditPrompts(
-        tuple(caption for caption, _ in chosen),
-        tuple(caption for caption, _ in others),
-        tuple(scene for _, scene in chosen),
-        tuple(scene for _, scene in others),
+        target=tuple(caption for caption, _ in chosen),
+        other=tuple(caption for caption, _ in others),
+        target_asked=tuple(scene for _, scene in chosen),
+        other_asked=tuple(scene for _, scene in others),
+        implicit=tuple(_spread(unsaid, implicit, rng)),
     )
 
 
@@ -36,6 +43,6 @@ def shows(scene: Scene, concept: Concept) -> bool:
     return bool(getattr(scene, concept.detect["attribute"]) == concept.detect["value"])
 
 
-def _spread(pairs: Sequence[tuple[str, Scene]], count: int, rng: np.random.Generator) -> list[tuple[str, Scene]]:
-    order = rng.permutation(len(pairs))
-    return [pairs[order[i % len(pairs)]] for i in range(count)] if pairs else []
+def _spread(entries: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
+    order = rng.permutation(len(entries))
+    return [entries[order[i % len(entries)]] for i in range(count)] if entries else []

@@ -62,3 +62,22 @@ def test_no_audit_asks_what_training_has_seen(name: str) -> None:
     prompts.check(concept)
     assert len(prompts.target) == settings.target
     assert not {*prompts.target, *prompts.other} & {*concept.prompts, *concept.anchors}
+
+
+@pytest.mark.parametrize("name", atelier_names())
+def test_implicit_prompts_are_held_out_captions_that_leave_the_concept_unsaid(name: str) -> None:
+    family = find_family("atelier")
+    concept, settings = family.load_concept(name), AuditSettings(implicit=20)
+    prompts = family.audit_prompts(concept, settings)
+    if concept.detect["attribute"] == "object":
+        assert prompts.implicit == ()  # every caption names its object
+        return
+    assert len(prompts.implicit) == 20
+    assert len(set(prompts.implicit)) == min(20, len(concept.audit_implicit_prompts)) >= 8
+    assert all(held_out(caption) and not concept.named_in(caption) for caption in prompts.implicit)
+
+
+def test_implicit_prompts_change_no_other_prompt() -> None:
+    glow = atelier_concept("glow")
+    few, many = (atelier_prompts(glow, target=30, other=30, implicit=number, seed=4) for number in (0, 30))
+    assert (few.target, few.other, few.implicit) == (many.target, many.other, ())
