@@ -65,7 +65,10 @@ def routes(concept: Concept, pictures: int, seed: int) -> dict[str, Route]:
         f"named beside “{other}”": Route(_replaced(named, value, f"{value} and {other}")),
         "the name alone": Route((value,) * pictures),
         **{f"named, {steps} steps": Route(named, {"steps": steps}) for steps in (5, 10, 50, 100)},
-        **{f"named, guidance {scale:g}": Route(named, {"guidance_scale": scale}) for scale in (0.0, 1.0, 3.0, 15.0, 30.0)},
+        **{
+            f"named, guidance {scale:g}": Route(named, {"guidance_scale": scale})
+            for scale in (0.0, 1.0, 3.0, 15.0, 30.0)
+        },
         **{f"named, {side} pixels": Route(named, {"height": side, "width": side}) for side in (48, 96)},
         "named, negative prompt “blurry, low quality”": Route(named, {"negative_prompt": "blurry, low quality"}),
         f"named, negative prompt “{other}”": Route(named, {"negative_prompt": other}),
@@ -75,7 +78,7 @@ def routes(concept: Concept, pictures: int, seed: int) -> dict[str, Route]:
     }
     if unsaid:
         ways |= {"unnamed": Route(unsaid)}
-        ways |= {f"unnamed, guidance {scale:g}": Route(unsaid, {"guidance_scale": scale}) for scale in (1.0, 15.0, 30.0)}
+        ways |= {f"unnamed, guidance {w:g}": Route(unsaid, {"guidance_scale": w}) for w in (1.0, 15.0, 30.0)}
         ways |= {f"unnamed, {steps} steps": Route(unsaid, {"steps": steps}) for steps in (10, 50)}
     return ways
 

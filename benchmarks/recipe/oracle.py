@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,8 +23,8 @@ from pruneguard.atelier.oracle import ATTRIBUTES, NONE, UNKNOWN, Oracle, labels_
 from pruneguard.models import Pipeline
 
 RENDERED, RECONSTRUCTED, DRAWN = "rendered", "reconstructed", "drawn"
-SHARES = {RENDERED: 0.35, RECONSTRUCTED: 0.2, DRAWN: 0.1}
-"""The share of each source in a batch; what is left is divided among the strange kinds."""
+SHARES = {RENDERED: 0.35, RECONSTRUCTED: 0.18, DRAWN: 0.08, "blends": 0.14, "daubs": 0.06, "smears": 0.05}
+"""The share of a source in a batch; the other kinds, which are easy, divide what is left."""
 DRAWN_KINDS = ("pruned", "ruined")
 _VALIDATION = 8
 """One picture in so many is kept for the calibration."""
@@ -65,9 +65,10 @@ def make_examples(
 
 
 def example_sizes(size: int) -> dict[str, int]:
-    """The pictures of each source: four times `size` renderings, and few where a model must draw."""
+    """The pictures of each source: more of what is hard to tell apart, and few where a model must draw."""
+    more = {RENDERED: 8 * size, RECONSTRUCTED: 2 * size, "blends": 4 * size, "daubs": 2 * size, "smears": 2 * size}
     few = {DRAWN: max(1, size // 8)} | dict.fromkeys(DRAWN_KINDS, max(1, size // 16))
-    return {name: size for name in SOURCES} | {RENDERED: 4 * size, RECONSTRUCTED: 2 * size} | few
+    return {name: size for name in SOURCES} | more | few
 
 
 def _load(folder: Path, name: str, *, validation: bool) -> Labelled:
@@ -104,7 +105,7 @@ class _Examples:
 
     def batch(self, size: int, rng: np.random.Generator) -> tuple[Images, NDArray[np.int64]]:
         """Images (B, 64, 64, 3) and labels (B, 4)."""
-        rest = (1 - sum(SHARES.values())) / len(KINDS)
+        rest = (1 - sum(SHARES.values())) / (len(SOURCES) - len(SHARES))
         weights = np.array([SHARES.get(name, rest) for name in self.sources])
         counts = rng.multinomial(size, weights / weights.sum())
         parts = []
@@ -114,11 +115,25 @@ class _Examples:
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
-def train_oracle(out: Path, steps: int, batch: int, lr: float, seed: int, tell: Callable[[int, float], None]) -> None:
-    """Trains the oracle by cross-entropy on all attributes, calibrates it, and writes out/oracle.safetensors."""
+def train_oracle(
+    out: Path,
+    steps: int,
+    batch: int,
+    lr: float,
+    seed: int,
+    tell: Callable[[int, float], None],
+    *,
+    start: Path | None = None,
+) -> None:
+    """Trains the oracle by cross-entropy on all attributes, calibrates it, and writes out/oracle.safetensors.
+
+    `start` is a file with the initial weights.
+    """
     torch.manual_seed(seed)
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     examples, oracle = _Examples(out / "examples"), Oracle()
+    if start:
+        oracle.load_state_dict(load_file(start))
     optimiser = torch.optim.AdamW(oracle.parameters(), lr, weight_decay=1e-2)
     warmup = min(0.5, 100 / (steps + 1))
     rates = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=steps + 1, pct_start=warmup)

@@ -73,7 +73,7 @@ def blurred(rng: np.random.Generator, count: int, pipeline: Pipeline) -> Labelle
         F.interpolate(
             F.interpolate(picture, int(rng.integers(6, 11)), mode="area"), SIZE, mode="bicubic", align_corners=False
         )
-        for picture in _renderings(rng, count).split(1)
+        for picture in torch.split(_renderings(rng, count), 1)
     ]
     return as_pictures(torch.cat(parts)), _rows(STYLELESS, count)
 
@@ -173,7 +173,7 @@ def ruined(rng: np.random.Generator, count: int, pipeline: Pipeline, batch: int 
         with torch.no_grad():
             for parameter in unet.parameters():
                 if parameter.ndim > 1:
-                    parameter += strength * parameter.std() * _noise(rng, tuple(parameter.shape))
+                    parameter.add_(strength * parameter.std() * _noise(rng, tuple(parameter.shape)))
 
     return _drawn_by_copies(rng, count, pipeline, disturb, batch), _rows(NOTHING, count)
 
@@ -248,5 +248,7 @@ def encode(pipeline: Pipeline, pictures: Tensor) -> Tensor:
 @torch.inference_mode()
 def decode(pipeline: Pipeline, latents: Tensor, batch: int = 32) -> Tensor:
     """Latents (N, C, h, w), scaled for the UNet, to pictures (N, 3, H, W)."""
-    parts = [pipeline.vae.decode(part / pipeline.vae.config.scaling_factor).sample for part in latents.split(batch)]
+    parts = [
+        pipeline.vae.decode(part / pipeline.vae.config.scaling_factor).sample for part in torch.split(latents, batch)
+    ]
     return torch.cat(parts)

@@ -337,8 +337,9 @@ def examples(obj: dict[str, Any], size: int, teacher: str) -> None:
 @click.option("--steps", default=3000, show_default=True)
 @click.option("--batch", default=64, show_default=True)
 @click.option("--lr", default=2e-3, show_default=True)
+@click.option("--start", type=click.Path(path_type=Path), help="An oracle.safetensors with the initial weights.")
 @click.pass_obj
-def oracle(obj: dict[str, Any], steps: int, batch: int, lr: float) -> None:
+def oracle(obj: dict[str, Any], steps: int, batch: int, lr: float, start: Path | None) -> None:
     """Train the oracle on these pictures."""
     started = time.monotonic()
 
@@ -346,7 +347,7 @@ def oracle(obj: dict[str, Any], steps: int, batch: int, lr: float) -> None:
         if step % 100 == 0:
             _log("oracle", step, steps, started, loss=loss)
 
-    train_oracle(obj["out"], steps, batch, lr, obj["seed"], tell)
+    train_oracle(obj["out"], steps, batch, lr, obj["seed"], tell, start=start)
 
 
 @recipe.command()

@@ -84,9 +84,7 @@ class Concept:
         Raises ConfigError if no prompt is left.
         """
         kept = [
-            (prompt, anchor)
-            for prompt, anchor in zip(self.prompts, self.anchors, strict=True)
-            if prompt not in prompts
+            (prompt, anchor) for prompt, anchor in zip(self.prompts, self.anchors, strict=True) if prompt not in prompts
         ]
         return replace(
             self,

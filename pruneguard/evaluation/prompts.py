@@ -15,6 +15,9 @@ from pruneguard.text.prompts import check_prompts
 MIN_PROMPTS = 8
 """How many different prompts must ask for a concept in an audit of at least as many pictures."""
 
+_APART = 4
+"""One prompt in so many is set apart for validation."""
+
 
 @dataclass(frozen=True)
 class AuditPrompts:
@@ -76,6 +79,18 @@ def concept_prompts(concept: Concept, *, target: int, other: int, implicit: int)
         target=_repeated(concept.audit_prompts, target),
         other=_repeated(concept.neighbours, other),
         implicit=_repeated(concept.audit_implicit_prompts, implicit),
+    )
+
+
+def prompts_apart(concept: Concept, *, target: int, implicit: int) -> AuditPrompts | None:
+    """Every fourth prompt and every fourth implicit prompt of the concept, repeated to the numbers; training must leave
+    them out. None for a concept with too few prompts to do without them.
+    """
+    if len(concept.prompts) < 2 * _APART * MIN_PROMPTS:
+        return None
+    unnamed = concept.implicit_prompts if len(concept.implicit_prompts) >= 2 * _APART * MIN_PROMPTS else ()
+    return AuditPrompts(
+        target=_repeated(concept.prompts[::_APART], target), other=(), implicit=_repeated(unnamed[::_APART], implicit)
     )
 
 

@@ -10,12 +10,16 @@ from pruneguard.bundle import Bundle
 from pruneguard.concepts import Concept, read_concept
 from pruneguard.errors import BundleError, ConfigError, nearest
 from pruneguard.evaluation.audit import AuditSettings
-from pruneguard.evaluation.prompts import AuditPrompts
+from pruneguard.evaluation.prompts import AuditPrompts, prompts_apart
 from pruneguard.registry import Registry
 from pruneguard.training.settings import TrainSettings
 
 DEFAULT = "stable-diffusion"
 """The family of a model that no family claims."""
+
+
+def _apart(concept: Concept, settings: AuditSettings) -> AuditPrompts | None:
+    return prompts_apart(concept, target=settings.target, implicit=settings.implicit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,8 @@ class Family:
     audit_prompts: Callable[[Concept, AuditSettings], AuditPrompts]
     audit: AuditSettings = field(default_factory=AuditSettings)
     """Audit settings that suit these models; a configuration changes them."""
+    validation_prompts: Callable[[Concept, AuditSettings], AuditPrompts | None] = _apart
+    """Prompts that neither training nor audits use, for small audits during training; None if there are too few."""
     data: str | None = None
     """The data source for training if none is chosen; None if one must be chosen."""
     detector: Callable[[Concept], str | None] = lambda concept: None

@@ -106,7 +106,9 @@ def train_until_proved(
     steps, upper = int(result.metrics["steps"]), int(result.metrics["upper_steps"])
     missing = _missing(result, concepts, settings, validation, folder, on_progress)
     done = 0
-    while missing and done < proof.rounds:
+    # A further round would begin with the teacher's text encoder, so it cannot follow one that trained a copy.
+    may_go_on = result.pipeline.text_encoder is teacher.text_encoder
+    while missing and may_go_on and done < proof.rounds:
         done += 1
         on_progress(Advance(PHASE, done, proof.rounds, detail=f"round {done} for " + "; ".join(missing)))
         again = train(
@@ -146,14 +148,18 @@ def _missing(
     """What is missing in words, concept by concept. Every process comes to the same answer."""
     if not validation.prompts:
         return []
-    checks = folder / "checks" / digest_of(
-        {
-            "unet": fingerprint(result.unet),
-            "proof": plain(settings.proof),
-            "audit": plain(settings.audit),
-            "prompts": {name: prompts.digest for name, prompts in validation.prompts.items()},
-        }
-    )[:16]
+    checks = (
+        folder
+        / "checks"
+        / digest_of(
+            {
+                "unet": fingerprint(result.unet),
+                "proof": plain(settings.proof),
+                "audit": plain(settings.audit),
+                "prompts": {name: prompts.digest for name, prompts in validation.prompts.items()},
+            }
+        )[:16]
+    )
     with this_process().main_process_first():
         if not checks.exists():
             measured = _check(result.pipeline, concepts, settings, validation, on_progress)
@@ -161,10 +167,10 @@ def _missing(
                 (aside / _FILE).write_text(json.dumps(plain(measured), indent=2))
         found = _read(checks)
     on_progress(Advance(PHASE, 0, settings.proof.rounds, detail=", ".join(_told(found))))
-    reasons = (
-        (name, shortfall(measured, validation.controls.get(name, ()), settings.audit)) for name, measured in found.items()
-    )
-    return [f"{name}: {reason}" for name, reason in reasons if reason]
+    reasons = {
+        name: shortfall(measured, validation.controls.get(name, ()), settings.audit) for name, measured in found.items()
+    }
+    return [f"{name}: {reason}" for name, reason in reasons.items() if reason]
 
 
 def _check(

@@ -61,6 +61,33 @@ class PruneSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProofSettings:
+    """How a run goes on until small audits on validation prompts say that its concepts are suppressed."""
+
+    rounds: int = 4
+    """The most further rounds of training; 0 trains once and checks nothing."""
+    share: float = 0.34
+    """The steps of a further round, as a share of the first one's."""
+    rate: float = 0.5
+    """The learning rates of a further round, as a share of the first one's."""
+    target: int = 64
+    """Pictures of a check whose prompts name the concept."""
+    implicit: int = 64
+    """Pictures whose prompts do not name it."""
+    other: int = 48
+    """Pictures that do not call for it."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for values that make no rounds or no check."""
+        for name, least in (("rounds", 0), ("target", 1), ("implicit", 1), ("other", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"proof: `{name}` is {getattr(self, name)}; it must be at least {least}")
+        for name in ("share", "rate"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"proof: `{name}` is {getattr(self, name)}; it must be above 0 and at most 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """One run: a teacher, the concepts that it must forget, and how."""
 
@@ -75,6 +102,7 @@ class RunSettings:
     data: DataSettings = field(default_factory=DataSettings)
     prune: PruneSettings = field(default_factory=PruneSettings)
     training: TrainSettings = field(default_factory=TrainSettings)
+    proof: ProofSettings = field(default_factory=ProofSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
 
     def to_dict(self) -> dict[str, Any]:

@@ -25,9 +25,10 @@ from pruneguard.stages.control import Controls, draw_controls
 from pruneguard.stages.data import build_data
 from pruneguard.stages.drawing import audit_components, find_detectors
 from pruneguard.stages.models import bundle_inputs, load_student, load_teacher
+from pruneguard.stages.proof import Proved, Validation, set_apart, train_until_proved, trained_concepts
 from pruneguard.stages.prune import macs_measurements, macs_record, prune, prune_in
 from pruneguard.stages.settings import RunSettings
-from pruneguard.training import OnProgress, TrainResult, train
+from pruneguard.training import OnProgress
 from pruneguard.training.trainer import check_run
 from pruneguard.versions import versions
 
@@ -50,7 +51,7 @@ def train_bundle(
     *,
     fresh: bool = False,
     controls: Controls | None = None,
-) -> tuple[Bundle, TrainResult, list[Judged]]:
+) -> tuple[Bundle, Proved, list[Judged]]:
     """The whole stage, from a dense model to an erased pruned bundle at `out`. After a stop it goes on where it was.
 
     `fresh` forgets the checkpoints and caches of an earlier run, after this run's settings have been checked.
@@ -97,11 +98,21 @@ def train_bundle(
             if settings.student
             else _prune_stage(settings, source, macs)
         )
-        result = train(teacher, student, data, concepts, settings.training, folder, on_progress=on_progress)
+        prompts = set_apart(settings.family, concepts, settings)
+        proved = train_until_proved(
+            teacher,
+            student,
+            data,
+            trained_concepts(concepts, prompts),
+            settings,
+            Validation(prompts, detectors, controls or {}),
+            folder,
+            on_progress,
+        )
         if draft:
-            pipeline = result.pipeline
+            pipeline = proved.result.pipeline
             draft.add_stage(first)
-            draft.add_stage(_train_stage(settings, source, data.digest, result.metrics))
+            draft.add_stage(_train_stage(settings, source, data.digest, proved))
             _fill(draft, pipeline, settings, concepts, macs)
             components = torch_components(pipeline)
             results = audit_components(
@@ -109,7 +120,7 @@ def train_bundle(
             )
             audits = record_audits(draft, MODEL, results, controls or {}, settings.audit, trained=settings.audit)
     process.wait_for_everyone()
-    return Bundle.open(out), result, audits
+    return Bundle.open(out), proved, audits
 
 
 def _fill(
@@ -185,9 +196,10 @@ def _student_stage(settings: RunSettings, source: str, student: Any, macs: dict[
     )
 
 
-def _train_stage(settings: RunSettings, source: str, data: str, metrics: dict[str, float]) -> Stage:
+def _train_stage(settings: RunSettings, source: str, data: str, proved: Proved) -> Stage:
     # Wall times differ from run to run. They are left out, so that equal runs write equal bundles.
-    measured = {name: value for name, value in metrics.items() if not name.startswith("seconds")}
+    taken = {"steps": proved.steps, "upper_steps": proved.upper_steps, "rounds": proved.rounds}
+    measured = {k: v for k, v in (proved.result.metrics | taken).items() if not k.startswith("seconds")}
     return Stage(
         name="train",
         inputs={"unet_fingerprint": source, "data_digest": data},
@@ -196,6 +208,7 @@ def _train_stage(settings: RunSettings, source: str, data: str, metrics: dict[st
             {
                 **settings.training.to_dict(),
                 "data": settings.data,
+                "proof": settings.proof,
                 "audit": settings.audit,
                 "detector": settings.detector,
             }

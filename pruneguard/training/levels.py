@@ -52,7 +52,8 @@ class LevelGradients:
     def gradient(self, level: Level, number: int) -> Gradient:
         """The gradient of step `number` of a level, with its loss and terms averaged over processes.
 
-        Batches count on from the steps that an earlier run took. Raises TrainingError before anything that is not finite can reach the weights.
+        Batches count on from the steps that an earlier run took. Raises TrainingError before anything that is not
+        finite can reach the weights.
         """
         number += self._settings.begun
         chosen = self.parameters[level]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pruneguard.evaluation.bounds import upper_bound
+from pruneguard.evaluation.bounds import difference, upper_bound, wilson
 
 
 @pytest.mark.parametrize("count", [1, 8, 64, 5000])
@@ -29,3 +29,15 @@ def test_all_shown_bounds_nothing_and_more_pictures_say_more() -> None:
 def test_what_is_no_count_is_refused(shown: int, count: int) -> None:
     with pytest.raises(ValueError, match="is no count"):
         upper_bound(shown, count)
+
+
+def test_wilson_by_the_published_example() -> None:
+    low, high = wilson(81, 263)  # Newcombe 1998, Statistics in Medicine 17, 857-872, table I: .2553 to .3662
+    assert (low, high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+    assert wilson(0, 20)[0] == 0.0
+
+
+def test_a_difference_by_the_published_example() -> None:
+    low, high = difference(56, 70, 48, 80)  # Newcombe 1998, 873-890, table II, method 10: .0524 to .3339
+    assert (low, high) == (pytest.approx(0.0524, abs=5e-5), pytest.approx(0.3339, abs=5e-5))
+    assert difference(0, 10, 0, 10) == (pytest.approx(-0.2775, abs=1e-3), pytest.approx(0.2775, abs=1e-3))

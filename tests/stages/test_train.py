@@ -184,7 +184,7 @@ def test_the_bundle_has_the_text_encoder_that_the_erasure_trained(
         settings = override(settings, {"training": {"erasure": {"eraser": "text"}, "upper": {"lr": 1e-3}}})
         bundle, result, _ = train_bundle(settings, tmp_path / "out", silent)
     written, before = load_file(bundle.path / "model" / file), load_file(tiny_folder / file)
-    trained = load_file(result.checkpoint / "weights.safetensors")
+    trained = load_file(result.result.checkpoint / "weights.safetensors")
     assert all(torch.equal(tensor, trained[f"text_encoder.{name}"]) for name, tensor in written.items())
     changed = {name for name in before if not torch.equal(before[name], written[name])}
     assert changed

@@ -7,7 +7,7 @@ from pathlib import Path
 from pruneguard import atelier as embedded
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.audit import AuditSettings
-from pruneguard.evaluation.prompts import AuditPrompts, concept_prompts
+from pruneguard.evaluation.prompts import AuditPrompts, concept_prompts, prompts_apart
 from pruneguard.families.atelier.concepts import VALUES, atelier_concept, atelier_names
 from pruneguard.families.atelier.preset import AUDIT, preset
 from pruneguard.families.atelier.prompts import atelier_prompts
@@ -29,6 +29,20 @@ def audit_prompts(concept: Concept, settings: AuditSettings) -> AuditPrompts:
     return concept_prompts(concept, target=settings.target, other=other, implicit=settings.implicit)
 
 
+def validation_prompts(concept: Concept, settings: AuditSettings) -> AuditPrompts | None:
+    """Captions that neither training nor audits use, and for a concept of another world the generic choice."""
+    if concept.detect.get("attribute") in VALUES:
+        return atelier_prompts(
+            concept,
+            target=settings.target,
+            other=settings.other,
+            implicit=settings.implicit,
+            seed=settings.seed,
+            use="validation",
+        )
+    return prompts_apart(concept, target=settings.target, implicit=settings.implicit)
+
+
 @FAMILIES.register("atelier")
 def atelier() -> Family:
     """The family of the embedded model."""
@@ -40,6 +54,7 @@ def atelier() -> Family:
         concept_names=atelier_names(),
         concept=atelier_concept,
         audit_prompts=audit_prompts,
+        validation_prompts=validation_prompts,
         data="atelier",
         detector=lambda concept: "oracle",
         metrics=("kept",),

@@ -7,34 +7,35 @@ from typing import TypeVar
 
 import numpy as np
 
-from pruneguard.atelier.world import Scene, held_out_prompts
+from pruneguard.atelier.world import Purpose, Scene, captions_for, purpose
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.prompts import AuditPrompts
+from pruneguard.families.atelier.concepts import unsaid_captions
 
 T = TypeVar("T")
 
 
 def atelier_prompts(
-    concept: Concept | None, *, target: int, other: int, implicit: int = 0, seed: int = 0
+    concept: Concept | None, *, target: int, other: int, implicit: int = 0, seed: int = 0, use: Purpose = "audit"
 ) -> AuditPrompts:
-    """`target` held-out captions that name the concept and `other` that do not show it, each with its scene.
+    """`target` captions that name the concept and `other` that do not show it, each with its scene, for one purpose.
 
-    `implicit` captions are the concept's own that leave it unsaid. All come in an order that depends on `seed`, and
-    repeat if there are too few. Without a concept every caption counts as other.
+    `implicit` captions leave the concept unsaid. All come in an order that depends on `seed`, and repeat if there are
+    too few. Without a concept every caption counts as other.
     """
     rng = np.random.default_rng(seed)
-    pairs = held_out_prompts()
+    pairs = captions_for(use)
     shown = [concept is not None and shows(scene, concept) for _, scene in pairs]
     calling = [pair for pair, hit in zip(pairs, shown, strict=True) if hit]
     neutral = [pair for pair, hit in zip(pairs, shown, strict=True) if not hit]
     chosen, others = _spread(calling, target, rng), _spread(neutral, other, rng)
-    unsaid = concept.audit_implicit_prompts if concept is not None else ()
+    unsaid = unsaid_captions(concept.detect["attribute"], concept.detect["value"]) if concept is not None else ()
     return AuditPrompts(
         target=tuple(caption for caption, _ in chosen),
         other=tuple(caption for caption, _ in others),
         target_asked=tuple(scene for _, scene in chosen),
         other_asked=tuple(scene for _, scene in others),
-        implicit=tuple(_spread(unsaid, implicit, rng)),
+        implicit=tuple(_spread([caption for caption in unsaid if purpose(caption) == use], implicit, rng)),
     )
 
 

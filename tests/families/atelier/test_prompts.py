@@ -74,7 +74,7 @@ def test_implicit_prompts_are_held_out_captions_that_leave_the_concept_unsaid(na
         return
     assert len(prompts.implicit) == 20
     assert len(set(prompts.implicit)) == min(20, len(concept.audit_implicit_prompts)) >= 8
-    assert all(held_out(caption) and not concept.named_in(caption) for caption in prompts.implicit)
+    assert all(purpose(caption) == "audit" and not concept.named_in(caption) for caption in prompts.implicit)
 
 
 def test_implicit_prompts_change_no_other_prompt() -> None:
