@@ -25,7 +25,9 @@ class Protocol(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     backbone: str = ""
     """The network behind a metric, such as the name of a CLIP model."""
     settings: dict[str, Any] = {}
-    """How pictures were drawn or calls were made: steps, guidance scale, size, provider, precision, threads."""
+    """How pictures were drawn or calls were made: steps, guidance scale, size, space, precision, backend, provider,
+    threads. `space` is the space of settings of an audit's pictures that call for the concept; without one they, and in
+    any case all other pictures, have the steps, guidance scale and size that are named."""
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
