@@ -11,6 +11,7 @@ from pruneguard.bundle import Bundle
 from pruneguard.errors import ConfigError, GuardFailure, LineageError, PruneguardError, RequestError
 
 from .engines.bundled import choose_engine, engine_components
+from .engines.deadline import DEADLINE_S
 from .engines.engine import Components, EngineError
 from .guards.guard import Guard, GuardRefusal, MinorsGuard, Verdict, check_image, check_prompt
 from .outcomes import Drawn, Outcome, outcome_of
@@ -72,6 +73,7 @@ class GuardedSampler:
         limit: float = 1.0,
         allow_unaudited: bool = False,
         threads: int | None = None,
+        deadline_s: float = DEADLINE_S,
         guards: Sequence[Guard] = (),
         digest: str | None = None,
         batch_size: int = 4,
@@ -84,8 +86,8 @@ class GuardedSampler:
         a concept, nothing was audited, and only `allow_unaudited` serves the bundle; it excuses no audit that a policy
         requires. `limit` is the largest share of images in which an audit may have seen a concept; the bundle's own
         limit counts if it is stricter. If nothing is suppressed, `allow_unmeasured` is on. `digest` is the expected
-        SHA-256 of `bundle.json`, which pins all other files. `threads` is the number of threads inside one operator.
-        Raises BundleError, LineageError, AuditError and ConfigError.
+        SHA-256 of `bundle.json`, which pins all other files. `threads` is the number of threads inside one operator,
+        `deadline_s` the seconds after which a call of an engine is stopped. Raises BundleError, LineageError, AuditError and ConfigError.
         """
         if isinstance(policy, str):
             raise ConfigError("policy must be a list of concept names")
@@ -103,7 +105,7 @@ class GuardedSampler:
                 " train --concepts …`, or accept that with allow_unaudited=True (generate --allow-unaudited)"
             )
         return cls(
-            engine_components(bundle, name, threads=threads),
+            engine_components(bundle, name, threads=threads, deadline_s=deadline_s),
             guards=guards,
             batch_size=batch_size,
             allow_unmeasured=allow_unmeasured or not suppressed,

@@ -11,32 +11,47 @@ from pruneguard.measurement import find
 from ..sampling.settings import SamplerSettings
 from ..sampling.tokens import ClipTokenizer
 from .backend import BACKENDS, COMPONENTS, EngineOptions
+from .deadline import DEADLINE_S
 from .engine import Components, Engine
 
 LATENCY = "latency/image"
 """The measurement of an engine by which engines are compared, in milliseconds."""
 
 
-def engine_components(bundle: Bundle, name: str, *, threads: int | None = None, unet: str = DEFAULT_UNET) -> Components:
+def engine_components(
+    bundle: Bundle,
+    name: str,
+    *,
+    threads: int | None = None,
+    deadline_s: float = DEADLINE_S,
+    unet: str = DEFAULT_UNET,
+) -> Components:
     """The components of an engine, after every file of the bundle was verified: what was hashed is what is loaded.
 
-    Audits are not checked. `unet` names one of the bundle's UNets. Raises LineageError for files that changed,
+    Audits are not checked. `threads` and `deadline_s` are those of `EngineOptions`. `unet` names one of the bundle's
+    UNets. Raises LineageError for files that changed,
     ConfigError for a backend that cannot run here, and BundleError.
     """
     bundle.require_engine(name)
     with bundle.verified(name) as files:
-        return open_engine(files, bundle.manifest, name, threads=threads, unet=unet)
+        return open_engine(files, bundle.manifest, name, threads=threads, deadline_s=deadline_s, unet=unet)
 
 
 def open_engine(
-    files: PrivateCopy, manifest: Manifest, name: str, *, threads: int | None = None, unet: str = DEFAULT_UNET
+    files: PrivateCopy,
+    manifest: Manifest,
+    name: str,
+    *,
+    threads: int | None = None,
+    deadline_s: float = DEADLINE_S,
+    unet: str = DEFAULT_UNET,
 ) -> Components:
     """The components of an engine from a private copy of its files, named by their paths in the bundle.
 
     Raises ConfigError for a backend that cannot run here, and BundleError.
     """
     record = manifest.engines[name]
-    options = _options(record, threads)
+    options = _options(record, threads, deadline_s)
     backend = BACKENDS.find(record.backend).build()
     if reason := backend.usable(options):
         raise ConfigError(f"engine {name!r}: {reason}")
@@ -65,7 +80,7 @@ def choose_engine(bundle: Bundle, required: Sequence[str] = (), *, limit: float 
     for name in sorted(engines, key=lambda name: _latency(engines[name])):
         try:
             bundle.require_audits(name, required, limit=limit)
-            if reason := BACKENDS.find(engines[name].backend).build().usable(_options(engines[name], None)):
+            if reason := BACKENDS.find(engines[name].backend).build().usable(_options(engines[name])):
                 raise ConfigError(f"engine {name!r}: {reason}")
         except PruneguardError as error:
             reasons[name] = error
@@ -81,5 +96,5 @@ def _latency(record: EngineRecord) -> float:
     return measured.value if measured else float("inf")
 
 
-def _options(record: EngineRecord, threads: int | None) -> EngineOptions:
-    return EngineOptions(provider=record.provider, threads=threads, own=record.options)
+def _options(record: EngineRecord, threads: int | None = None, deadline_s: float = DEADLINE_S) -> EngineOptions:
+    return EngineOptions(provider=record.provider, threads=threads, deadline_s=deadline_s, own=record.options)

@@ -31,7 +31,8 @@ class Engine(Protocol):
     vae_decoder: latent_sample (B, C, h, w), already divided by the scaling factor -> sample (B, 3, H, W) in [-1, 1]
 
     `run` gives the named `outputs`, and computes no other one if it can; None asks for all. It raises EngineError, also
-    for an output that the engine lacks. What it gives may lie in memory that the next call overwrites.
+    for an output that the engine lacks and for a call that was stopped at its deadline. What it gives may lie in memory
+    that the next call overwrites.
     """
 
     def run(self, inputs: dict[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]: ...
