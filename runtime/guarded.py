@@ -15,6 +15,7 @@ from .engines.deadline import DEADLINE_S
 from .engines.engine import Components, EngineError
 from .guards.guard import Guard, GuardRefusal, MinorsGuard, Verdict, check_image, check_prompt
 from .outcomes import Drawn, Outcome, outcome_of
+from .sampling.memory import STABLE_DIFFUSION, check_memory, memory_budget
 from .sampling.request import MAX_BATCH, MAX_PROMPTS, Request, RequestOptions, make_request, spread_seeds
 from .sampling.sampler import IsCancelled, OnStep, draw_each, stop_if
 
@@ -42,8 +43,11 @@ class GuardedSampler:
 
     Refused unless `allow_unmeasured`, because no audit measured it: fewer steps than the sampler's own, guidance below
     its own or above 2 times its own, other sizes, and negative prompts. Guards check a negative prompt only if the
-    guidance scale is below 1, because only then the image is drawn towards it. Raises ConfigError for a wrong
-    `batch_size`.
+    guidance scale is below 1, because only then the image is drawn towards it.
+
+    A request that needs more memory than `memory_mib` is refused; by default that is what is free on this machine when
+    the sampler is made. A program that draws several requests at once divides its memory among them. Raises ConfigError
+    for a wrong `batch_size` or `memory_mib`.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class GuardedSampler:
         *,
         guards: Sequence[Guard] = (),
         batch_size: int = 4,
+        memory_mib: int | None = None,
         allow_unmeasured: bool = False,
         engine: str = "",
     ) -> None:
@@ -61,6 +66,7 @@ class GuardedSampler:
         self.engine = engine
         self.guards: tuple[Guard, ...] = (MinorsGuard(), *guards)
         self._batch_size = batch_size
+        self._budget = memory_budget(memory_mib)
         self._allow_unmeasured = allow_unmeasured
 
     @classmethod
@@ -77,6 +83,7 @@ class GuardedSampler:
         guards: Sequence[Guard] = (),
         digest: str | None = None,
         batch_size: int = 4,
+        memory_mib: int | None = None,
         allow_unmeasured: bool = False,
     ) -> GuardedSampler:
         """Opens a bundle, requires its audits, verifies every file, and loads an engine from what it verified.
@@ -108,6 +115,7 @@ class GuardedSampler:
             engine_components(bundle, name, threads=threads, deadline_s=deadline_s),
             guards=guards,
             batch_size=batch_size,
+            memory_mib=memory_mib,
             allow_unmeasured=allow_unmeasured or not suppressed,
             engine=name,
         )
@@ -178,6 +186,8 @@ class GuardedSampler:
             **options,
         )
         self._check_measured(request)
+        footprint = self.components.footprint or STABLE_DIFFUSION
+        check_memory(request, footprint, self.components.sampler.vae_scale, self._budget)
         return request
 
     def _draw(

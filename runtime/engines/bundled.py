@@ -8,6 +8,7 @@ from pruneguard.bundle import DEFAULT_UNET, Bundle, EngineRecord, Manifest, Priv
 from pruneguard.errors import BundleError, ConfigError, PruneguardError
 from pruneguard.measurement import find
 
+from ..sampling.memory import Footprint
 from ..sampling.settings import SamplerSettings
 from ..sampling.tokens import ClipTokenizer
 from .backend import BACKENDS, COMPONENTS, EngineOptions
@@ -63,7 +64,8 @@ def open_engine(
         if key not in record.components:
             raise BundleError(f"{files.source}: engine {name!r} has no {key}; export it again")
         engines[component] = backend.open(files.part(record.components[key]), component, options)
-    return Components(**engines, tokenizer=tokenizer, sampler=settings)
+    footprint = Footprint.read(record.measurements)
+    return Components(**engines, tokenizer=tokenizer, sampler=settings, footprint=footprint)
 
 
 def choose_engine(bundle: Bundle, required: Sequence[str] = (), *, limit: float = 1.0) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pruneguard.errors import PruneguardError
 
+from ..sampling.memory import Footprint
 from ..sampling.settings import SamplerSettings
 from ..sampling.tokens import Tokenizer
 
@@ -42,13 +43,17 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """The engines, tokenizer and settings of one model. It holds no state of a request, so threads may share it."""
+    """The engines, tokenizer and settings of one model. It holds no state of a request, so threads may share it.
+
+    `footprint` is the memory that its calls need, if its record says so.
+    """
 
     text_encoder: Engine
     unet: Engine
     vae_decoder: Engine
     tokenizer: Tokenizer
     sampler: SamplerSettings
+    footprint: Footprint | None = None
 
     def describe(self) -> dict[str, Any]:
         """Each engine's own description by its component, for reports."""
