@@ -30,9 +30,9 @@ because it copies their inputs and outputs into blocks of channels, and at 1.1 w
 def footprint_of(pipeline: Pipeline) -> Footprint:
     """What the UNet and the VAE decoder of a pipeline need for a call in float32 by ONNX Runtime on a CPU, at most.
 
-    Per row, n latent elements along both sides need P(n) bytes, where P(n) / n grows faster and faster with n: from what
-    convolutions need to what attention needs, which is n^2. So the straight line through P(n) / n at the smallest and
-    the largest size is an upper bound in between, and at most about twice the value.
+    A row of n latent elements, height by width, needs P(n) bytes: the most of what convolutions need, which grows with
+    n, and of what attention needs, which grows with n^2. So P(n) / n is convex, and the straight line through it at the
+    smallest and the largest size is an upper bound in between, of at most about twice the value.
     """
     width, tokens = int(pipeline.unet.config.cross_attention_dim), pipeline.text_tokens
     text = torch.empty(1, tokens, width, device="meta")
@@ -69,10 +69,8 @@ def peak_bytes(module: nn.Module, *inputs: Tensor) -> int:
 def memory_measurements(footprint: Footprint) -> list[Measurement]:
     """The footprint as an engine's record keeps it; `Footprint.read` reads it."""
     protocol = Protocol(settings={"smallest latent side": SMALLEST, "largest latent side": LARGEST})
-    return [
-        Measurement(name=name, value=value, unit="bytes", protocol=protocol)
-        for name, value in footprint.named().items()
-    ]
+    named = footprint.named().items()
+    return [Measurement(name=name, value=value, unit="bytes", protocol=protocol) for name, value in named]
 
 
 class _Live(TorchDispatchMode):

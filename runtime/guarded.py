@@ -94,7 +94,8 @@ class GuardedSampler:
         requires. `limit` is the largest share of images in which an audit may have seen a concept; the bundle's own
         limit counts if it is stricter. If nothing is suppressed, `allow_unmeasured` is on. `digest` is the expected
         SHA-256 of `bundle.json`, which pins all other files. `threads` is the number of threads inside one operator,
-        `deadline_s` the seconds after which a call of an engine is stopped. Raises BundleError, LineageError, AuditError and ConfigError.
+        `deadline_s` the seconds after which an engine's call is stopped. Raises BundleError, LineageError, AuditError,
+        ConfigError, and EngineError for a text encoder that does not tell prompts apart.
         """
         if isinstance(policy, str):
             raise ConfigError("policy must be a list of concept names")

@@ -8,6 +8,7 @@ from pruneguard.bundle import DEFAULT_UNET, Bundle, EngineRecord, Manifest, Priv
 from pruneguard.errors import BundleError, ConfigError, PruneguardError
 from pruneguard.measurement import find
 
+from ..sampling.coding import check_prompts_differ
 from ..sampling.memory import Footprint
 from ..sampling.settings import SamplerSettings
 from ..sampling.tokens import ClipTokenizer
@@ -30,12 +31,14 @@ def engine_components(
     """The components of an engine, after every file of the bundle was verified: what was hashed is what is loaded.
 
     Audits are not checked. `threads` and `deadline_s` are those of `EngineOptions`. `unet` names one of the bundle's
-    UNets. Raises LineageError for files that changed,
-    ConfigError for a backend that cannot run here, and BundleError.
+    UNets. Raises LineageError for files that changed, ConfigError for a backend that cannot run here, BundleError, and
+    EngineError for a text encoder that gives two prompts the same states.
     """
     bundle.require_engine(name)
     with bundle.verified(name) as files:
-        return open_engine(files, bundle.manifest, name, threads=threads, deadline_s=deadline_s, unet=unet)
+        components = open_engine(files, bundle.manifest, name, threads=threads, deadline_s=deadline_s, unet=unet)
+    check_prompts_differ(components)
+    return components
 
 
 def open_engine(

@@ -52,9 +52,7 @@ class Footprint:
                 if found is None:
                     return None
                 if not 0 <= found.value <= _LARGEST:
-                    raise BundleError(
-                        f"the engine's record says {found.name} is {found.value:g} bytes; export it again"
-                    )
+                    raise BundleError(f"the engine's record has {found.value:g} bytes as {found.name}; export it again")
                 values.setdefault(component, {})[part] = found.value
         return cls(**{component: Demand(**parts) for component, parts in values.items()})
 
@@ -95,8 +93,9 @@ def check_memory(request: Request, footprint: Footprint, vae_scale: int, budget:
         height, width = (side * vae_scale for side in request.latent_shape[1:])
         images = min(request.batch_size, len(request.prompts))
         raise RequestError(
-            f"{images} images of {width} x {height} pixels at once need up to {-(-needed // MIB)} MiB, and {budget // MIB}"
-            " MiB are free for a request; ask for smaller ones, or give a smaller batch_size or a larger memory_mib"
+            f"{images} images of {width} x {height} pixels at once need up to {-(-needed // MIB)} MiB, and"
+            f" {budget // MIB} MiB are free for a request; ask for smaller ones, or give a smaller batch_size or a"
+            " larger memory_mib"
         )
 
 

@@ -62,9 +62,7 @@ def test_a_graph_that_loops_for_ever_is_stopped(tmp_path: Path, capfd: pytest.Ca
     engine = OnnxEngine.from_folder(tmp_path, threads=1, deadline_s=0.3)
     for _ in range(2):  # the session can be used again
         started = time.monotonic()
-        with pytest.raises(
-            EngineError, match=r"model\.onnx was stopped: a call lasted longer than 0\.3 s; .*deadline_s"
-        ):
+        with pytest.raises(EngineError, match=r"was stopped: a call lasted longer than 0\.3 s; .*deadline_s"):
             engine.run(inputs())
         assert 0.3 <= time.monotonic() - started < 5
     assert capfd.readouterr().err == ""

@@ -99,7 +99,7 @@ def test_the_footprint_comes_from_the_engines_record(make_bundle: Callable[..., 
     assert sampler("red", seed=1).seeds == (1,)
     with pytest.raises(RequestError, match=r"2 images of 16 x 16 pixels at once need up to 2 MiB, and 1 MiB are free"):
         sampler(["red", "blue"], seed=1)
-    with pytest.raises(BundleError, match=r"says memory/unet/linear is -1 bytes; export it again"):
+    with pytest.raises(BundleError, match=r"has -1 bytes as memory/unet/linear; export it again"):
         GuardedSampler.from_bundle(make_bundle(change=lambda draft: fill(draft, -1.0)))
 
 
