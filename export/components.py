@@ -50,15 +50,14 @@ class Component:
 
 
 class TextStates(nn.Module):
-    """input_ids (B, L) -> last_hidden_state (B, L, D), pooler_output (B, D)."""
+    """input_ids (B, L) -> last_hidden_state (B, L, D)."""
 
     def __init__(self, text_encoder: nn.Module) -> None:
         super().__init__()
         self.text_encoder = text_encoder
 
-    def forward(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
-        states = self.text_encoder(input_ids, return_dict=True)
-        return states.last_hidden_state, states.pooler_output
+    def forward(self, input_ids: Tensor) -> Any:
+        return self.text_encoder(input_ids, return_dict=True).last_hidden_state
 
 
 class Prediction(nn.Module):
@@ -106,7 +105,8 @@ def _text_encoder(pipeline: Pipeline) -> Component:
     return Component(
         "text_encoder",
         (Port("input_ids", ("batch_size", tokens), "int64"),),
-        (Port("last_hidden_state", ("batch_size", tokens, width)), Port("pooler_output", ("batch_size", width))),
+        # Further outputs, such as optimum's pooler_output, would be computed in every call; nothing here reads them.
+        (Port("last_hidden_state", ("batch_size", tokens, width)),),
         TextStates(pipeline.text_encoder),
         lambda: (torch.arange(2 * tokens).reshape(2, tokens) % vocabulary,),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -26,25 +25,12 @@ from pruneguard.pruning.plan import PruningPlan
 from pruneguard.pruning.surgery import apply_plan
 from pruneguard.runtime.engines.torch_engine import PipelineTokenizer
 from pruneguard.runtime.sampling.settings import vae_scale
-from pruneguard.runtime.sampling.tokens import panics_as_errors, tell_apart, text_length
+from pruneguard.runtime.sampling.tokens import PROBES, panics_as_errors, tell_apart, text_length
+from pruneguard.sources import HUB_FILES, KINDS, download, is_hub_id
 from pruneguard.staging import write_failure
 from pruneguard.weights import check_files, check_tokenizer, check_weights, read_json
 
-HUB_FILES = (
-    "model_index.json",
-    "scheduler/*.json",
-    "tokenizer/*",
-    "*/config.json",
-    "text_encoder/model.safetensors",
-    "text_encoder/model-*-of-*.safetensors",
-    "text_encoder/model.safetensors.index.json",
-    "*/diffusion_pytorch_model.safetensors",
-    "*/diffusion_pytorch_model-*-of-*.safetensors",
-    "*/diffusion_pytorch_model.safetensors.index.json",
-)
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _AGAIN = "download the model again"
-_SOURCES = 'give "atelier", a diffusers folder, a bundle, or a hub id such as owner/model'
 
 
 class PrunedUNet2DConditionModel(UNet2DConditionModel):  # type: ignore[misc]
@@ -107,6 +93,10 @@ class Pipeline:
     unet: UNet2DConditionModel
     scheduler: Any
     source: str
+    revision: str | None = None
+    """The commit that was loaded, of a model from the hub."""
+    safety_checker: bool = False
+    """Whether the source has a safety checker, which is not loaded."""
 
     @property
     def latent_channels(self) -> int:
@@ -183,13 +173,14 @@ class Pipeline:
             raise ModelError(write_failure(error, folder)) from error
 
 
-def load_pipeline(source: str | Path, *, dtype: torch.dtype = torch.float32) -> Pipeline:
+def load_pipeline(source: str | Path, *, revision: str | None = None, dtype: torch.dtype = torch.float32) -> Pipeline:
     """Loads "atelier", a diffusers folder, a bundle folder or a hub id, in eval mode on the CPU.
 
-    Reads safetensors only and runs no code from the source. Raises ModelError, which names the file and the remedy, if
-    a part is missing or damaged, or if the source is not a Stable Diffusion pipeline.
+    `revision` is the commit, branch or tag of a hub id. A safety checker is not loaded; `safety_checker` tells whether
+    there is one. Reads safetensors only and runs no code from the source. Raises ModelError, which names the file and
+    the remedy, if a part is missing or damaged, or if the source is not a Stable Diffusion pipeline.
     """
-    folder = _folder(source)
+    folder, commit = find_folder(source, revision)
     classes = _component_classes(folder)
     for name in classes:
         check_files(folder / name)
@@ -207,6 +198,8 @@ def load_pipeline(source: str | Path, *, dtype: torch.dtype = torch.float32) -> 
             unet=_load_weights(unet_class, folder / "unet", torch_dtype=dtype),
             scheduler=_load(getattr(diffusers, classes["scheduler"]), folder / "scheduler"),
             source=str(source),
+            revision=commit,
+            safety_checker=has_safety_checker(folder),
         )
     _check_tokens(pipeline, folder / "tokenizer")
     for model in (pipeline.text_encoder, pipeline.vae, pipeline.unet):
@@ -216,38 +209,38 @@ def load_pipeline(source: str | Path, *, dtype: torch.dtype = torch.float32) -> 
     return pipeline
 
 
-def _folder(source: str | Path) -> Path:
-    if str(source) == "atelier":
-        return atelier.folder()
+def find_folder(
+    source: str | Path, revision: str | None = None, files: Sequence[str] = HUB_FILES
+) -> tuple[Path, str | None]:
+    """The folder of a model, and the commit if it is a snapshot of a hub repository.
+
+    `revision` chooses among the commits of a hub repository, and `files` are what is downloaded of it. Raises
+    ModelError, also for a revision of something that has none.
+    """
+    if is_hub_id(source):
+        return download(str(source), revision, files)
     path = Path(source)
+    if revision is not None:
+        raise ModelError(f"{source}: only a model on the hub has a --revision; leave it out")
+    if str(source) == "atelier":
+        return atelier.folder(), None
     if path.is_file():
-        raise ModelError(f"{path}: a single file; {_SOURCES}")
+        raise ModelError(f"{path}: a single file; {KINDS}")
     if path.is_dir():
-        return path / "model" if (path / "bundle.json").is_file() else path
-    if isinstance(source, str) and _HUB_ID.fullmatch(source):
-        return _download(source)
-    raise ModelError(f"{path}: no such folder; {_SOURCES}")
+        return (path / "model" if (path / "bundle.json").is_file() else path), None
+    raise ModelError(f"{path}: no such folder; {KINDS}")
 
 
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(HUB_FILES)))
-    except GatedRepoError as error:
-        raise ModelError(f"{hub_id}: needs permission; ask for it on its page and run `hf auth login`") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(f"{hub_id}: no such folder here and no such model on the hub; {_SOURCES}") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        remedy = "check the network, or download the model elsewhere and give its folder"
-        raise ModelError(f"{hub_id}: no such folder here, and the hub cannot be reached; {remedy}") from error
+def has_safety_checker(folder: Path) -> bool:
+    """Whether a diffusers folder names a safety checker and has its folder. Raises ModelError."""
+    entry = read_json(folder / "model_index.json").get("safety_checker")
+    return isinstance(entry, list) and any(entry) and (folder / "safety_checker").is_dir()
 
 
 def _component_classes(folder: Path) -> dict[str, str]:
     """Class names by component. Raises ModelError unless the folder is a Stable Diffusion pipeline of known classes."""
     if not (folder / "model_index.json").exists():
-        raise ModelError(f"{folder}: no model_index.json, so not a diffusers pipeline; {_SOURCES}")
+        raise ModelError(f"{folder}: no model_index.json, so not a diffusers pipeline; {KINDS}")
     index = read_json(folder / "model_index.json")
     if index.get("_class_name") != "StableDiffusionPipeline":
         kind = index.get("_class_name")
@@ -273,7 +266,7 @@ def _component_classes(folder: Path) -> dict[str, str]:
 
 
 def _check_tokens(pipeline: Pipeline, folder: Path) -> None:
-    """Raises ModelError unless the tokenizer tells prompts apart and every token has a row in the text encoder."""
+    """Raises ModelError unless two prompts get different tokens and states, and the text encoder knows every token."""
     rows, last = pipeline.text_encoder.config.vocab_size, max(pipeline.tokenizer.get_vocab().values(), default=0)
     if last >= rows:
         raise ModelError(f"{folder}: has tokens up to {last}, and the text encoder has {rows} rows; {_AGAIN}")
@@ -283,6 +276,9 @@ def _check_tokens(pipeline: Pipeline, folder: Path) -> None:
         raise ModelError(f"{folder}: {error}") from error
     if not whole:
         raise ModelError(f"{folder}: gives all prompts the same tokens, so its vocabulary is not whole; {_AGAIN}")
+    first, second = pipeline.encode_text(PROBES)
+    if torch.equal(first, second):
+        raise ModelError(f"{folder.with_name('text_encoder')}: gives all prompts the same states; {_AGAIN}")
 
 
 def _load(kind: Any, folder: Path, **options: Any) -> Any:

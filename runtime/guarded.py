@@ -11,10 +11,12 @@ from pruneguard.bundle import Bundle, Space
 from pruneguard.errors import ConfigError, GuardFailure, LineageError, PruneguardError, RequestError
 
 from .engines.bundled import choose_engine, engine_components
+from .engines.deadline import DEADLINE_S
 from .engines.engine import Components, EngineError
 from .guards.guard import Guard, GuardRefusal, MinorsGuard, Verdict, check_image, check_prompt
 from .measured import check_measured, measured_space, own_space
 from .outcomes import Drawn, Outcome, outcome_of
+from .sampling.memory import STABLE_DIFFUSION, check_memory, memory_budget
 from .sampling.request import MAX_BATCH, MAX_PROMPTS, Request, RequestOptions, make_request, spread_seeds
 from .sampling.sampler import IsCancelled, OnStep, draw_each, stop_if
 
@@ -40,8 +42,11 @@ class GuardedSampler:
 
     `measured` is the space of settings that audits measured, by default the sampler's own steps, guidance scale and
     size, without a negative prompt. Requests outside it are refused unless `allow_unmeasured`. Guards check a negative
-    prompt only if the guidance scale is below 1, because only then the image is drawn towards it. Raises ConfigError
-    for a wrong `batch_size`.
+    prompt only if the guidance scale is below 1, because only then the image is drawn towards it.
+
+    A request that needs more memory than `memory_mib` is refused; by default that is what is free on this machine when
+    the sampler is made. A program that draws several requests at once divides its memory among them. Raises ConfigError
+    for a wrong `batch_size` or `memory_mib`.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class GuardedSampler:
         *,
         guards: Sequence[Guard] = (),
         batch_size: int = 4,
+        memory_mib: int | None = None,
         allow_unmeasured: bool = False,
         measured: Space | None = None,
         engine: str = "",
@@ -60,6 +66,7 @@ class GuardedSampler:
         self.engine = engine
         self.guards: tuple[Guard, ...] = (MinorsGuard(), *guards)
         self._batch_size = batch_size
+        self._budget = memory_budget(memory_mib)
         self._allow_unmeasured = allow_unmeasured
         self._measured = own_space(components.sampler) if measured is None else measured
 
@@ -73,9 +80,11 @@ class GuardedSampler:
         limit: float = 1.0,
         allow_unaudited: bool = False,
         threads: int | None = None,
+        deadline_s: float = DEADLINE_S,
         guards: Sequence[Guard] = (),
         digest: str | None = None,
         batch_size: int = 4,
+        memory_mib: int | None = None,
         allow_unmeasured: bool = False,
     ) -> GuardedSampler:
         """Opens a bundle, requires its audits, verifies every file, and loads an engine from what it verified.
@@ -85,9 +94,10 @@ class GuardedSampler:
         a concept, nothing was audited, and only `allow_unaudited` serves the bundle; it excuses no audit that a policy
         requires. `limit` is the largest share of images in which an audit may have seen a concept; the bundle's own
         limit counts if it is stricter. The settings that all required audits measured need no consent. If nothing is
-        suppressed, `allow_unmeasured` is on. `digest` is the expected
-        SHA-256 of `bundle.json`, which pins all other files. `threads` is the number of threads inside one operator.
-        Raises BundleError, LineageError, AuditError and ConfigError.
+        suppressed, `allow_unmeasured` is on. `digest` is the expected SHA-256 of `bundle.json`, which pins all other
+        files. `threads` is the number of threads inside one operator, `deadline_s` the seconds after which an engine's
+        call is stopped. Raises BundleError, LineageError, AuditError, ConfigError, and EngineError for a text encoder
+        that does not tell prompts apart.
         """
         if isinstance(policy, str):
             raise ConfigError("policy must be a list of concept names")
@@ -104,11 +114,12 @@ class GuardedSampler:
                 f"{bundle.path}: its policy names no concept, so nothing was audited; suppress some with `pruneguard"
                 " train --concepts …`, or accept that with allow_unaudited=True (generate --allow-unaudited)"
             )
-        components = engine_components(bundle, name, threads=threads)
+        components = engine_components(bundle, name, threads=threads, deadline_s=deadline_s)
         return cls(
             components,
             guards=guards,
             batch_size=batch_size,
+            memory_mib=memory_mib,
             allow_unmeasured=allow_unmeasured or not suppressed,
             measured=measured_space(audits, components.sampler),
             engine=name,
@@ -181,6 +192,8 @@ class GuardedSampler:
         )
         if not self._allow_unmeasured:
             check_measured(request, self._measured, self.components.sampler)
+        footprint = self.components.footprint or STABLE_DIFFUSION
+        check_memory(request, footprint, self.components.sampler.vae_scale, self._budget)
         return request
 
     def _draw(

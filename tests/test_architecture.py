@@ -36,7 +36,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "runtime": (*BASE, "bundle", "text"),
     "atelier": ("errors",),
     "pruning": (*BASE, "macs"),
-    "models": (*BASE, "staging", "weights", "pruning", "atelier", "runtime"),
+    "sources": ("errors",),
+    "models": (*BASE, "staging", "weights", "sources", "pruning", "atelier", "runtime"),
     "concepts": (*BASE, "text"),
     "diffusion": BASE,
     "runs": (*BASE, "staging"),
@@ -47,7 +48,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *BASE,
         *("text", "runtime", "pruning", "models", "concepts", "diffusion", "runs", "data", "erasure", "staging"),
     ),
-    "evaluation": (*BASE, "bundle", "text", "runtime", "models", "concepts", "staging"),
+    "evaluation": (*BASE, "bundle", "text", "runtime", "models", "sources", "concepts", "runs", "staging"),
     "families": (
         *BASE,
         *("bundle", "text", "atelier", "models", "concepts", "runs", "data", "erasure", "training", "evaluation"),

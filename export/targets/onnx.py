@@ -13,6 +13,7 @@ from pruneguard.measurement import Measurement
 from pruneguard.runtime.engines.backend import COMPONENTS
 
 from ..graph import check_opset
+from ..memory import footprint_of, memory_measurements
 from ..onnx import write_onnx
 from ..target import TARGETS, Exported, OnProgress, TargetSettings
 
@@ -55,6 +56,6 @@ def export_to_onnx(
         files=[place],
         built_with=dict(record.versions),
         parity=list(record.measurements),
-        measurements=nodes,
+        measurements=[*nodes, *memory_measurements(footprint_of(pipeline))],
     )
     return Exported(engine, record.parity)

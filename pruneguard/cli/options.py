@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from pruneguard.bundle import Manifest
     from pruneguard.stages.settings import RunSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,6 +39,8 @@ def model_options(function: F) -> F:
     for option in reversed(
         (
             click.option("--model", help="atelier, a folder, a bundle or a hub id."),
+            click.option("--revision", metavar="COMMIT", help="Commit, branch or tag of a hub id."),
+            click.option("--keep-safety-checker", is_flag=True, default=None, help="Copy the model's into the bundle."),
             click.option("--scheduler", metavar="NAME", help="Draw with pndm, whatever the model came with."),
             click.option("--data", help="A data source, or a folder with metadata.jsonl."),
             click.option("--captions", help="Captions, or COCO's annotations."),
@@ -55,6 +58,8 @@ def model_options(function: F) -> F:
 
 _PLACES = {
     "model": ("model",),
+    "revision": ("revision",),
+    "keep_safety_checker": ("keep_safety_checker",),
     "scheduler": ("scheduler",),
     "student": ("student",),
     "concepts": ("concepts",),
@@ -102,3 +107,14 @@ def read_settings(config: Path | None, options: Mapping[str, Any]) -> RunSetting
 def macs_line(macs: dict[str, Any]) -> str:
     """The share of the dense UNet's MACs that is left, in words."""
     return f"{macs['ratio']:.1%} of the dense UNet's MACs, {macs['pruned'] / 1e9:.3f} of {macs['dense'] / 1e9:.3f} G"
+
+
+def safety_note(manifest: Manifest) -> str | None:
+    """What became of the teacher's safety checker, in words; None if it had none."""
+    said = {
+        "left out": "note: the model's safety checker was left out; --keep-safety-checker copies it into the bundle",
+        "kept": "note: the safety checker lies in model/safety_checker, for diffusers; the runtime does not use it",
+    }
+    return next(
+        (said[fate] for stage in manifest.stages if (fate := stage.settings.get("safety_checker")) in said), None
+    )

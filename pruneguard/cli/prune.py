@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pruneguard.cli.options import BUNDLE, macs_line, model_options, read_settings
+from pruneguard.cli.options import BUNDLE, macs_line, model_options, read_settings, safety_note
 
 
 @click.command("prune", short_help="Prune a model to a MAC budget.")
@@ -25,4 +25,6 @@ def command(out: Path, config: Path | None, dry_run: bool, **options: Any) -> No
     with RichProgress() as progress:
         bundle = prune_bundle(settings, out, progress)
     click.echo(f"{out}: {macs_line(bundle.manifest.macs)}")
+    if note := safety_note(bundle.manifest):
+        click.echo(note)
     click.echo(f"next: pruneguard train --model {settings.model} --student {out} --out {out}-erased --concepts …")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pruneguard.cli.options import BUNDLE, Names, macs_line, model_options, read_settings
+from pruneguard.cli.options import BUNDLE, Names, macs_line, model_options, read_settings, safety_note
 from pruneguard.errors import AuditError
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def _tell(bundle: Bundle, out: Path) -> None:
 
     manifest = bundle.manifest
     click.echo(f"{out}: {macs_line(manifest.macs)}")
+    if note := safety_note(manifest):
+        click.echo(note)
     for audit in manifest.audits:
         passed = "passed" if audit.passed else "FAILED"
         limit = show_value(audit.limit, "share")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pruneguard.data.cache import CacheSettings, build_latent_set, encode_in_batches
 from pruneguard.data.latents import LatentSet
+from pruneguard.data.picture_digests import picture_digests
 from pruneguard.data.pictures import read_picture
-from pruneguard.errors import DataError
 from pruneguard.runs.progress import OnProgress
 
 if TYPE_CHECKING:
@@ -31,22 +31,7 @@ def captioned_pictures(
         image_count=len(files),
         image_of=[files[path] for path, _ in rows],
         captions=[caption for _, caption in rows],
-        made_from={"pictures": _file_stamps(files), "size": size},
+        made_from={"pictures": picture_digests(files, cache.folder), "size": size},
         cache=cache,
         on_progress=on_progress,
     )
-
-
-def _file_stamps(files: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Path, size in bytes and time of change of each file: a cache is made again when a picture was replaced.
-
-    The content is not read, so a copy of the folder elsewhere has other stamps and a cache of its own.
-    """
-    stamps = []
-    for path in files:
-        try:
-            found = path.stat()
-        except OSError:
-            raise DataError(f"picture {path} does not exist; correct its name in the caption file, or add it") from None
-        stamps.append((str(path), found.st_size, found.st_mtime_ns))
-    return stamps

@@ -25,6 +25,7 @@ from pruneguard.runs.progress import OnProgress
 from pruneguard.runtime import torch_components
 from pruneguard.settings import plain
 from pruneguard.stages.drawing import audit_components
+from pruneguard.stages.lineage import check_teacher, recorded_teacher
 from pruneguard.stages.models import load_teacher
 
 Controls = Mapping[str, Sequence[Measurement]]
@@ -99,7 +100,7 @@ def bundle_controls(
     """The controls for a subject of a bundle: those on record, and for other prompts or detectors new ones.
 
     New ones are drawn by `teacher`, by default the model that the bundle was made from. Raises InvalidAuditError, and
-    ConfigError if that model cannot be loaded.
+    ConfigError if that model cannot be loaded or has other weights than the teacher of the lineage.
     """
     controls: dict[str, Sequence[Measurement]] = {}
     loaded: Pipeline | None = None
@@ -134,17 +135,17 @@ def _recorded(
 
 def _source(bundle: Bundle, teacher: str | None) -> Pipeline:
     """The teacher: the given one, or the one that the lineage names. Raises ConfigError if it cannot be loaded."""
-    named = teacher or next(
-        (stage.settings["model"] for stage in bundle.manifest.stages if "model" in stage.settings), None
-    )
+    named = (teacher, None) if teacher else recorded_teacher(bundle)
     try:
         if named is None:
-            raise ModelError("its lineage names none")
-        return load_teacher(named)
+            raise ModelError("its lineage names no model that is known everywhere")
+        loaded = load_teacher(named[0], revision=named[1])
     except ModelError as error:
         raise ConfigError(
             f"{bundle.path}: this audit needs a control by the teacher, which cannot be loaded: {error}; give --teacher"
         ) from error
+    check_teacher(bundle, loaded)
+    return loaded
 
 
 def _read(folder: Path) -> list[Measurement]:

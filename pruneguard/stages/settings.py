@@ -92,6 +92,10 @@ class RunSettings:
     """One run: a teacher, the concepts that it must forget, and how."""
 
     model: str = "atelier"
+    revision: str | None = None
+    """The commit, branch or tag of a model on the hub; by default its main branch."""
+    keep_safety_checker: bool = False
+    """Copy the teacher's safety checker into the bundle, for diffusers; the runtime does not use it."""
     scheduler: str | None = None
     """The solver to draw with although the model came with another scheduler; by default that is an error."""
     student: str | None = None

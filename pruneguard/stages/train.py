@@ -15,18 +15,21 @@ from pruneguard.export import sampler_settings
 from pruneguard.measurement import Measurement
 from pruneguard.models import Pipeline
 from pruneguard.pruning.criteria import reads_data
-from pruneguard.runs.digest import fingerprint
+from pruneguard.runs.digest import weights_digest
 from pruneguard.runs.lock import forget_run, run_alone
 from pruneguard.runs.processes import this_process
 from pruneguard.runtime import torch_components
 from pruneguard.settings import plain
+from pruneguard.sources import public_name, without_paths
 from pruneguard.stages.audit_record import Judged, record_audits
 from pruneguard.stages.control import Controls, draw_controls
 from pruneguard.stages.data import build_data
 from pruneguard.stages.drawing import audit_components, find_detectors
+from pruneguard.stages.lineage import model_digests, model_settings
 from pruneguard.stages.models import bundle_inputs, load_student, load_teacher
 from pruneguard.stages.proof import Proved, Validation, set_apart, train_until_proved, trained_concepts
 from pruneguard.stages.prune import macs_measurements, macs_record, prune, prune_in
+from pruneguard.stages.safety_checker import copy_safety_checker, safety_record
 from pruneguard.stages.settings import RunSettings
 from pruneguard.training import OnProgress
 from pruneguard.training.trainer import check_run
@@ -71,15 +74,17 @@ def train_bundle(
     alone = run_alone(folder) if process.is_main_process else nullcontext()
     # The bundle is opened first: a folder that cannot be written is an error now and not after an hour.
     with alone, write_bundle(out) if process.is_main_process else nullcontext() as draft:
-        teacher = load_teacher(settings.model, settings.scheduler)
-        source = fingerprint(teacher.unet)
+        teacher = load_teacher(settings.model, settings.scheduler, settings.revision)
+        safety = safety_record(teacher, keep=settings.keep_safety_checker)
+        source = model_digests(teacher)
         if fresh and process.is_main_process:  # the others read the folder only after the main one encoded the data
             forget_run(folder)
         with process.main_process_first():
             data = build_data(teacher, settings, folder / "data", on_progress)
+            given = load_student(settings.student, teacher) if settings.student else None
             student = (
-                load_student(settings.student, teacher)
-                if settings.student
+                given.unet
+                if given
                 else prune_in(folder, teacher, data, settings.prune, **_pruned_for(settings), on_progress=on_progress)
             )
             if draft and controls is None:
@@ -93,10 +98,11 @@ def train_bundle(
                     folder=folder / "controls",
                 )
         macs = macs_record(teacher, student)
+        named = {**model_settings(teacher, settings.model), **safety}
         first = (
-            _student_stage(settings, source, student, macs)
-            if settings.student
-            else _prune_stage(settings, source, macs)
+            _student_stage(settings, named, source, given, macs)
+            if given
+            else _prune_stage(settings, named, source, macs)
         )
         prompts = set_apart(settings.family, concepts, settings)
         proved = train_until_proved(
@@ -114,6 +120,7 @@ def train_bundle(
             draft.add_stage(first)
             draft.add_stage(_train_stage(settings, source, data.digest, proved))
             _fill(draft, pipeline, settings, concepts, macs)
+            _keep_safety_checker(settings, teacher, draft)
             components = torch_components(pipeline)
             results = audit_components(
                 MODEL, components, concepts, settings.family, detectors, settings.audit, on_progress
@@ -131,18 +138,24 @@ def _fill(
     draft.update(
         family=settings.family.name,
         sampler=sampler_settings(pipeline) | measured,  # what is served by default is what was audited
-        concepts={concept.name: plain(concept) for concept in concepts},
+        concepts={concept.name: without_paths(plain(concept)) for concept in concepts},
         policy=Policy([concept.name for concept in concepts], settings.audit.limit),
         unets={DEFAULT_UNET: "model/unet"},
         macs=macs,
     )
 
 
+def _keep_safety_checker(settings: RunSettings, teacher: Pipeline, draft: BundleDraft) -> None:
+    if settings.keep_safety_checker:
+        copy_safety_checker(settings.model, teacher.revision, draft.folder / "model")
+
+
 def prune_bundle(settings: RunSettings, out: Path, on_progress: OnProgress) -> Bundle:
     """Prune only: a bundle with the pruned model, which still needs training to draw well."""
     with run_alone(run_folder(out)), write_bundle(out) as draft:
-        teacher = load_teacher(settings.model, settings.scheduler)
-        source = fingerprint(teacher.unet)
+        teacher = load_teacher(settings.model, settings.scheduler, settings.revision)
+        safety = safety_record(teacher, keep=settings.keep_safety_checker)
+        source = model_digests(teacher)
         data = (
             build_data(teacher, settings, run_folder(out) / "data", on_progress)
             if reads_data(settings.prune.criterion)
@@ -152,13 +165,15 @@ def prune_bundle(settings: RunSettings, out: Path, on_progress: OnProgress) -> B
         macs = macs_record(teacher, student)
         pipeline = replace(teacher, unet=student)
         pipeline.save(draft.folder / "model")
+        _keep_safety_checker(settings, teacher, draft)
         draft.update(
             family=settings.family.name,
             sampler=sampler_settings(pipeline),
             unets={DEFAULT_UNET: "model/unet"},
             macs=macs,
         )
-        draft.add_stage(_prune_stage(settings, source, macs))
+        named = {**model_settings(teacher, settings.model), **safety}
+        draft.add_stage(_prune_stage(settings, named, source, macs))
     return Bundle.open(out)
 
 
@@ -167,51 +182,56 @@ def _pruned_for(settings: RunSettings) -> dict[str, Any]:
     return {"losses": settings.training.losses, "seed": settings.training.seed}
 
 
-def _prune_stage(settings: RunSettings, source: str, macs: dict[str, Any]) -> Stage:
+def _prune_stage(settings: RunSettings, named: dict[str, Any], source: dict[str, str], macs: dict[str, Any]) -> Stage:
     return Stage(
         name="prune",
-        inputs={"unet_fingerprint": source, **bundle_inputs(teacher_bundle=settings.model)},
+        inputs={"teacher": source, **bundle_inputs(teacher_bundle=settings.model)},
         outputs=["model/unet"],
-        settings={"model": settings.model, **asdict(settings.prune)},
+        settings=without_paths({**named, **asdict(settings.prune)}),
         seeds={"seed": settings.training.seed},
         versions=versions(PACKAGES),
         measurements=macs_measurements(macs),
     )
 
 
-def _student_stage(settings: RunSettings, source: str, student: Any, macs: dict[str, Any]) -> Stage:
-    """The stage of a student that was pruned elsewhere: its fingerprint, and no record of a search."""
+def _student_stage(
+    settings: RunSettings, named: dict[str, Any], source: dict[str, str], student: Pipeline, macs: dict[str, Any]
+) -> Stage:
+    """The stage of a student that was pruned elsewhere: its digest, and no record of a search."""
     assert settings.student is not None
+    revision = {} if student.revision is None else {"student_revision": student.revision}
     return Stage(
         name="student",
         inputs={
-            "unet_fingerprint": source,
-            "student_fingerprint": fingerprint(student),
+            "teacher": source,
+            "student": {"unet": weights_digest(student.unet)},
             **bundle_inputs(teacher_bundle=settings.model, student_bundle=settings.student),
         },
         outputs=["model/unet"],
-        settings={"model": settings.model, "student": settings.student},
+        settings={**named, "student": public_name(settings.student), **revision},
         versions=versions(PACKAGES),
         measurements=macs_measurements(macs),
     )
 
 
-def _train_stage(settings: RunSettings, source: str, data: str, proved: Proved) -> Stage:
+def _train_stage(settings: RunSettings, source: dict[str, str], data: str, proved: Proved) -> Stage:
     # Wall times differ from run to run. They are left out, so that equal runs write equal bundles.
     taken = {"steps": proved.steps, "upper_steps": proved.upper_steps, "rounds": proved.rounds}
     measured = {k: v for k, v in (proved.result.metrics | taken).items() if not k.startswith("seconds")}
     return Stage(
         name="train",
-        inputs={"unet_fingerprint": source, "data_digest": data},
+        inputs={"teacher": source, "data_digest": data},
         outputs=["model"],
-        settings=plain(
-            {
-                **settings.training.to_dict(),
-                "data": settings.data,
-                "proof": settings.proof,
-                "audit": settings.audit,
-                "detector": settings.detector,
-            }
+        settings=without_paths(
+            plain(
+                {
+                    **settings.training.to_dict(),
+                    "data": settings.data,
+                    "proof": settings.proof,
+                    "audit": settings.audit,
+                    "detector": settings.detector,
+                }
+            )
         ),
         seeds={"seed": settings.training.seed},
         versions=versions(PACKAGES),

@@ -13,6 +13,7 @@ from pruneguard.registry import Registry
 
 from ..sampling.settings import SamplerSettings
 from ..sampling.tokens import ClipTokenizer
+from .deadline import DEADLINE_S, check_deadline
 from .engine import Components, Engine
 
 COMPONENTS = ("text_encoder", "unet", "vae_decoder")
@@ -23,16 +24,19 @@ class EngineOptions:
     """How engines are to run, in words that every backend understands.
 
     `provider` is the device, "cpu" or "cuda". `threads` is the number of threads inside one operator; None leaves the
-    choice to the backend. `own` are further options that only one backend knows.
+    choice to the backend. A call that lasts longer than `deadline_s` seconds is stopped, by a backend that can.
+    `own` are further options that only one backend knows.
     """
 
     provider: str = "cpu"
     threads: int | None = None
+    deadline_s: float = DEADLINE_S
     own: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
             raise ConfigError(f"threads must be a whole number from 1, not {self.threads!r}")
+        check_deadline(self.deadline_s)
 
 
 class Backend(Protocol):

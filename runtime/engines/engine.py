@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pruneguard.errors import PruneguardError
 
+from ..sampling.memory import Footprint
 from ..sampling.settings import SamplerSettings
 from ..sampling.tokens import Tokenizer
 
@@ -31,7 +32,8 @@ class Engine(Protocol):
     vae_decoder: latent_sample (B, C, h, w), already divided by the scaling factor -> sample (B, 3, H, W) in [-1, 1]
 
     `run` gives the named `outputs`, and computes no other one if it can; None asks for all. It raises EngineError, also
-    for an output that the engine lacks. What it gives may lie in memory that the next call overwrites.
+    for an output that the engine lacks and for a call that was stopped at its deadline. What it gives may lie in memory
+    that the next call overwrites.
     """
 
     def run(self, inputs: dict[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]: ...
@@ -41,13 +43,17 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """The engines, tokenizer and settings of one model. It holds no state of a request, so threads may share it."""
+    """The engines, tokenizer and settings of one model. It holds no state of a request, so threads may share it.
+
+    `footprint` is the memory that its calls need, if its record says so.
+    """
 
     text_encoder: Engine
     unet: Engine
     vae_decoder: Engine
     tokenizer: Tokenizer
     sampler: SamplerSettings
+    footprint: Footprint | None = None
 
     def describe(self) -> dict[str, Any]:
         """Each engine's own description by its component, for reports."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..sampling.settings import SamplerSettings, vae_scale
 from ..sampling.solver import read_scheduler
 from ..sampling.tokens import text_length
 from .backend import BACKENDS, EngineOptions, open_components
+from .deadline import DEADLINE_S, Deadline
 from .engine import Components, EngineError
 from .external_data import external_locations
 
@@ -43,16 +45,24 @@ _DTYPES: dict[str, type[np.generic]] = {
 class OnnxEngine:
     """An ONNX model in a session; inputs are cast to the types that the model declares. Threads may share it.
 
-    `providers` are ONNX Runtime's execution providers; the session must run on the first one.
+    `providers` are ONNX Runtime's execution providers; the session must run on the first one. A call that lasts longer
+    than `deadline_s` seconds is stopped after the operator that runs then; a `Loop` is stopped between two turns.
     """
 
     def __init__(
-        self, files: PrivateCopy, *, threads: int | None = None, providers: Sequence[str] = PROVIDERS["cpu"]
+        self,
+        files: PrivateCopy,
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] = PROVIDERS["cpu"],
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         """Loads `model.onnx` of `files`; data outside `files` is refused.
 
-        Raises BundleError for a file that cannot be loaded, and ConfigError for a provider that is not there.
+        Raises BundleError for a file that cannot be loaded, and ConfigError for a provider that is not there or a wrong
+        deadline.
         """
+        self._deadline = Deadline(deadline_s)
         self.path = files.source / GRAPH
         if GRAPH not in files:
             raise BundleError(f"{self.path} is missing or is a link; make it with `pruneguard export --onnx`")
@@ -63,27 +73,41 @@ class OnnxEngine:
         self._outputs = [entry.name for entry in self._session.get_outputs()]
 
     @classmethod
-    def from_folder(
-        cls, folder: Path, *, threads: int | None = None, providers: Sequence[str] = PROVIDERS["cpu"]
-    ) -> OnnxEngine:
-        """The engine of a folder without a manifest. Raises BundleError and ConfigError."""
+    def from_folder(cls, folder: Path, **options: Any) -> OnnxEngine:
+        """The engine of a folder without a manifest, with the options above. Raises BundleError and ConfigError."""
         with copy_folder(folder) as files:
-            return cls(files, threads=threads, providers=providers)
+            return cls(files, **options)
 
     def run(self, inputs: dict[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-        """Raises EngineError for an output that the model lacks, and if the session refuses the inputs or fails.
+        """Raises EngineError for an output that the model lacks, and if the session refuses the inputs, fails, or does
+        not end before its deadline.
 
         ONNX Runtime computes the whole graph each time, and fetches the named outputs only.
         """
+        import onnxruntime
+
         if inputs.keys() != self._inputs.keys():
             raise EngineError(f"{self.path} takes {', '.join(sorted(self._inputs))}, not {', '.join(sorted(inputs))}")
         wanted = self._outputs if outputs is None else list(outputs)
         if absent := [name for name in wanted if name not in self._outputs]:
             raise EngineError(f"{self.path} has no output {absent[0]!r}; export it again")
         feed = {name: np.asarray(value, dtype=self._inputs[name]) for name, value in inputs.items()}
+        settings, stopped = onnxruntime.RunOptions(), threading.Event()
+        settings.log_severity_level = 4  # a call that is stopped is our error, not a message on the terminal
+
+        def stop() -> None:
+            stopped.set()
+            settings.terminate = True
+
         try:
-            found = self._session.run(wanted, feed)
+            with self._deadline.during(stop):
+                found = self._session.run(wanted, feed, settings)
         except Exception as error:  # onnxruntime's errors share no base class
+            if stopped.is_set():
+                raise EngineError(
+                    f"{self.path} was stopped: a call lasted longer than {self._deadline.seconds:g} s; export it again,"
+                    " or give a smaller batch_size or a larger deadline_s"
+                ) from error
             raise EngineError(f"{self.path} failed: {_one_line(error)}") from error
         return dict(zip(wanted, found, strict=True))
 
@@ -100,10 +124,18 @@ class OnnxEngine:
         }
 
     def check_interface(self, component: str) -> None:
-        """Raises BundleError unless the model has the inputs and outputs of `component`."""
+        """Raises BundleError unless the model has the inputs and the one output of `component`.
+
+        A further output is refused because ONNX Runtime would compute it in each call, whatever is fetched.
+        """
         inputs, output = INTERFACES[component]
         if self._inputs.keys() != inputs or output not in self._outputs:
             raise BundleError(f"{self.path} does not have the inputs and outputs of a {component}; export it again")
+        if further := [name for name in self._outputs if name != output]:
+            raise BundleError(
+                f"{self.path} has the output {further[0]!r} beside {output!r}, which every call would compute; make it"
+                f" again with `pruneguard export --onnx --bundle {_bundle_of(self.path)}`"
+            )
         if component == "unet" and self._ports["timestep"] != ("tensor(float)", 1):
             raise BundleError(
                 f"{self.path} was exported for one timestep a call, and the runtime gives one float for each row; make"
@@ -129,7 +161,12 @@ class OnnxRuntime:
 
     def open(self, files: PrivateCopy, component: str, options: EngineOptions) -> OnnxEngine:
         """Loads model.onnx. Raises BundleError, also for data outside the files."""
-        engine = OnnxEngine(files, threads=options.threads, providers=PROVIDERS[options.provider])
+        engine = OnnxEngine(
+            files,
+            threads=options.threads,
+            providers=PROVIDERS[options.provider],
+            deadline_s=options.deadline_s,
+        )
         engine.check_interface(component)
         return engine
 
@@ -140,15 +177,16 @@ def onnx_components(
     sampler: Mapping[str, Any] | SamplerSettings | None = None,
     threads: int | None = None,
     provider: str = "cpu",
+    deadline_s: float = DEADLINE_S,
 ) -> Components:
     """The engines of a folder in the layout of optimum's ONNX pipelines, without a manifest.
 
     The sampler settings are `sampler`, or those of the configuration files beside the engines. `threads` is the number
-    of threads inside one operator (None: ONNX Runtime's choice), `provider` the device, "cpu" or "cuda".
-    Raises BundleError and ConfigError.
+    of threads inside one operator (None: ONNX Runtime's choice), `provider` the device, "cpu" or "cuda", `deadline_s`
+    the seconds after which a call is stopped. Raises BundleError and ConfigError.
     """
     folder = Path(folder)
-    options = EngineOptions(provider=provider, threads=threads)
+    options = EngineOptions(provider=provider, threads=threads, deadline_s=deadline_s)
     settings = read_settings(folder) if sampler is None else sampler
     if not isinstance(settings, SamplerSettings):
         settings = SamplerSettings.from_dict(settings)

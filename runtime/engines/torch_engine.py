@@ -26,7 +26,8 @@ class TorchEngine:
     """A torch module and how to call it: `call` takes the inputs by name and gives the outputs by name.
 
     Floating inputs get the module's dtype, but for the timestep, which stays float32: in 16 bits neighbouring
-    timesteps are one number. Outputs come back as fresh float32 arrays.
+    timesteps are one number. Outputs come back as fresh float32 arrays. A call has no deadline, because PyTorch cannot
+    be interrupted from outside: torch engines draw for audits and references, with models that this process loaded.
     """
 
     module: torch.nn.Module
@@ -98,8 +99,7 @@ def torch_components(
     text_encoder, unet, vae = pipeline.text_encoder, pipeline.unet, pipeline.vae
 
     def encode(input_ids: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        states = text_encoder(input_ids)
-        return {"last_hidden_state": states.last_hidden_state, "pooler_output": states.pooler_output}
+        return {"last_hidden_state": text_encoder(input_ids).last_hidden_state}
 
     def predict(
         sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor

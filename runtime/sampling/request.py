@@ -21,7 +21,7 @@ MAX_PROMPT = 2000
 MAX_PROMPTS = 256  # of one call of a guarded sampler; audits draw longer lists
 MAX_BATCH = 2**16
 LATENT_MULTIPLE = 8
-MAX_SCALE = 4  # largest side as a multiple of the model's own; attention's memory grows with its fourth power
+MAX_SIDE = 2**14  # in pixels; a guarded sampler also limits the memory of a request
 
 Guidance = Literal["batched", "sequential"]
 
@@ -178,7 +178,7 @@ def _latent_side(name: str, pixels: int | None, settings: SamplerSettings) -> in
     if pixels is None:
         return settings.latent_size
     multiple = LATENT_MULTIPLE * settings.vae_scale
-    side = _whole(name, pixels, 1, MAX_SCALE * settings.latent_size * settings.vae_scale)
+    side = _whole(name, pixels, 1, MAX_SIDE)
     if side % multiple:
         raise RequestError(f"{name} must be a multiple of {multiple} pixels for this model, not {pixels}")
     return side // settings.vae_scale

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import torch
 from PIL import Image
 
 from pruneguard.data.cache import encode_images
+from pruneguard.data.picture_digests import picture_digests
 from pruneguard.data.pictures import read_picture
 from pruneguard.errors import ConfigError, DataError
 from pruneguard.families.atelier.data import from_atelier
@@ -35,6 +39,45 @@ def test_image_folder(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
     assert [found.caption(row) for row in range(len(found))] == ["red", "blue"]
     blue = torch.tensor([0, 0, 255], dtype=torch.uint8).expand(1, 64, 64, 3)
     torch.testing.assert_close(found.latents([1]), encode_images(tiny_pipeline, blue), rtol=0, atol=1e-3)
+
+
+def test_data_is_known_by_its_content_and_not_by_its_place(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
+    first, second = tmp_path / "one", tmp_path / "two"
+    first.mkdir()
+    picture(first / "a.png", (255, 0, 0))
+    listing(first, {"file_name": "a.png", "text": "red"})
+    digest = from_image_folder(first, tiny_pipeline).digest
+    shutil.copytree(first, second)
+    os.utime(second / "a.png", (1, 1))
+    assert from_image_folder(second, tiny_pipeline).digest == digest
+    listing(second, {"file_name": "a.png", "text": "crimson"})
+    assert from_image_folder(second, tiny_pipeline).digest != digest
+    listing(second, {"file_name": "a.png", "text": "red"})
+    picture(second / "a.png", (254, 0, 0))
+    assert from_image_folder(second, tiny_pipeline).digest != digest
+
+
+def test_a_picture_that_has_not_changed_is_not_hashed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths, kept = [tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "run"
+    for number, path in enumerate(paths):
+        picture(path, (number, 0, 0))
+    digests = picture_digests(paths, kept)
+    assert digests == [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    read: list[Path] = []
+
+    def note(path: Path) -> str:
+        read.append(path)
+        return "0" * 64
+
+    monkeypatch.setattr("pruneguard.data.picture_digests._digest", note)
+    assert picture_digests(paths, kept) == digests
+    os.utime(paths[1], (1, 1))
+    assert picture_digests(paths, kept) == [digests[0], "0" * 64]
+    assert read == [paths[1]]
+    (kept / "picture-digests/digests.json").write_text("[")  # it can be computed again
+    assert picture_digests(paths[:1], kept) == ["0" * 64]
+    with pytest.raises(DataError, match=r"picture .*c\.png does not exist"):
+        picture_digests([tmp_path / "c.png"])
 
 
 def test_pictures_are_turned_resized_and_centre_cropped(tmp_path: Path) -> None:

@@ -106,10 +106,7 @@ def test_interface_is_optimums(exported: Any) -> None:
 
     models = {name: onnx.load(exported.folder / name / "model.onnx").graph for name in exported.record.nodes}
     assert ports(models["text_encoder"].input) == {"input_ids": ["batch_size", 32]}
-    assert ports(models["text_encoder"].output) == {
-        "last_hidden_state": ["batch_size", 32, 16],
-        "pooler_output": ["batch_size", 16],
-    }
+    assert ports(models["text_encoder"].output) == {"last_hidden_state": ["batch_size", 32, 16]}
     assert ports(models["unet"].input) == {
         "sample": ["batch_size", 4, "height", "width"],
         "timestep": ["batch_size"],

@@ -249,6 +249,18 @@ def test_a_component_in_the_wrong_place_is_refused(tiny_bundle: Path) -> None:
         in_bundle(tiny_bundle)
 
 
+def test_a_graph_with_a_further_output_is_refused(tiny_bundle: Path) -> None:
+    """ONNX Runtime computes all outputs of a graph in every call, so a further one could cost any time and memory."""
+    path = tiny_bundle / "engines/onnx-fp32/vae_decoder/model.onnx"
+    model = vae_decoder_graph()
+    model.graph.node.append(helper.make_node("Neg", ["sample"], ["negated"]))
+    model.graph.output.append(helper.make_tensor_value_info("negated", onnx.TensorProto.FLOAT, ["b", 3, "H", "W"]))
+    onnx.save(model, str(path))
+    command = f"`pruneguard export --onnx --bundle {tiny_bundle}`"
+    with pytest.raises(BundleError, match=f"has the output 'negated' beside 'sample', .* again with {command}"):
+        in_bundle(tiny_bundle)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -139,7 +139,7 @@ def test_what_is_not_finite_never_becomes_an_image(parts: Components, component:
         ({"negative_prompt": 3}, "negative_prompt must be a text"),
         ({"height": 24}, "height must be a multiple of 16 pixels"),
         ({"width": 0}, "width must be"),
-        ({"width": 80}, "width must be a whole number from 1 to 64, not 80"),
+        ({"width": 16400}, "width must be a whole number from 1 to 16384, not 16400"),
         ({"height": 16, "width": 32}, None),
         ({"batch_size": 0}, "batch_size"),
         ({"cfg": "both"}, "cfg must be"),

@@ -17,7 +17,7 @@ from pruneguard.errors import ConfigError, LineageError
 from pruneguard.families import DEFAULT, family_of
 from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel, load_pipeline
-from pruneguard.runs.digest import fingerprint
+from pruneguard.runs.digest import fingerprint, weights_digest
 from pruneguard.runs.lock import run_alone
 from pruneguard.runs.progress import silent
 from pruneguard.settings import override
@@ -218,9 +218,10 @@ def test_the_lineage_of_a_run_that_prunes(resolve: Resolve, tmp_path: Path, tiny
     bundle, _, _ = train_bundle(resolve(), tmp_path / "out", silent)
     first, second = bundle.manifest.stages
     assert (first.name, first.settings["criterion"], first.settings["budget"]) == ("prune", "taylor", 0.58)
-    teacher = fingerprint(load_pipeline(tiny_folder).unet)
-    assert first.inputs == {"unet_fingerprint": teacher}
-    assert second.inputs["unet_fingerprint"] == teacher
+    pipeline = load_pipeline(tiny_folder)
+    teacher = {name: weights_digest(getattr(pipeline, name)) for name in ("text_encoder", "unet", "vae")}
+    assert first.inputs == {"teacher": teacher}
+    assert second.inputs["teacher"] == teacher
 
 
 def test_the_lineage_names_the_bundles_that_a_run_began_with(resolve: Resolve, tmp_path: Path) -> None:
@@ -235,14 +236,14 @@ def test_the_lineage_of_a_student_tells_what_it_is_and_no_search(resolve: Resolv
     pruned = prune_bundle(resolve(), tmp_path / "pruned", silent)
     folder = tmp_path / "folder"
     shutil.copytree(pruned.path / "model", folder)
-    student = fingerprint(load_pipeline(folder).unet)
+    student = weights_digest(load_pipeline(folder).unet)
     for source in (pruned.path, folder):
         out = tmp_path / f"from-{source.name}"
         bundle, _, _ = train_bundle(resolve(student=str(source)), out, silent)
         first, second = bundle.manifest.stages
         assert (first.name, second.name) == ("student", "train")
-        assert first.settings == {"model": resolve().model, "student": str(source)}
-        expected = {"unet_fingerprint": second.inputs["unet_fingerprint"], "student_fingerprint": student}
+        assert first.settings == {"model": "pipeline", "student": source.name}
+        expected = {"teacher": second.inputs["teacher"], "student": {"unet": student}}
         assert first.inputs == expected | ({"student_bundle": pruned.digest} if source == pruned.path else {})
         assert family_of(out).name == DEFAULT
         assert bundle.manifest.macs == pruned.manifest.macs

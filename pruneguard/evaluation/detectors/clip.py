@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.detectors.detector import DETECTORS, Images
+from pruneguard.runs.digest import weights_digest
+from pruneguard.sources import public_name
 
 if TYPE_CHECKING:
     from pruneguard.concepts import Concept
@@ -47,6 +50,8 @@ class ClipDetector:
                 f"detector {self.name!r}: no CLIP model with safetensors at {settings.source!r} ({first}); give "
                 "clip:FOLDER_OR_HUB_ID"
             ) from error
+        if Path(settings.source).is_dir():  # a record names no path; the digest tells two folders of one name apart
+            self.name = f"{public_name(self.name)}@{weights_digest(self.model)[:12]}"
 
     def check(self, concept: Concept) -> None:
         """Accepts every concept: all have prompts and anchors, and CLIP needs nothing else."""
