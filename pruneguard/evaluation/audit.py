@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from pruneguard.bundle import DRAWN, ELSEWHERE, FLOOR, KEEP, LIMIT
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
-from pruneguard.evaluation.bounds import upper_bound
+from pruneguard.evaluation.bounds import BOUND, upper_bound
+from pruneguard.evaluation.calibration import CARRIED, FOLDS, Calibration
+from pruneguard.evaluation.detectors.calibrated import calibration_of
 from pruneguard.evaluation.detectors.detector import Detector, Images
 from pruneguard.evaluation.metrics.metric import AuditPictures, Metric
 from pruneguard.evaluation.prompts import AuditPrompts
@@ -38,6 +40,8 @@ class AuditSettings:
     """Pictures that call for the concept."""
     other: int = 96
     """Pictures that do not."""
+    calibration: int = 64
+    """Pictures of each kind, with and without the concept, that calibrate a detector that gives scores."""
     steps: int = 25
     guidance_scale: float = 7.5
     seed: int = 1000
@@ -56,6 +60,8 @@ class AuditSettings:
         """Raises ConfigError for values that make no audit."""
         if self.target < 1 or self.other < 0 or self.batch_size < 1:
             raise ConfigError("an audit needs at least one target picture and a batch of at least one")
+        if self.calibration < FOLDS:
+            raise ConfigError(f"the audit's calibration needs at least {FOLDS} pictures, not {self.calibration}")
         for name in ("limit", "floor", "keep"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"the audit's {name} must lie between 0 and 1, not {getattr(self, name)}")
@@ -108,12 +114,14 @@ def run_audit(
     """
     prompts.check(concept)
     check_prompts_differ(components)
-    target = _draw(components, prompts.target, settings, settings.seed, on_images)
-    other = _draw(components, prompts.other, settings, settings.seed + _OTHER_SEED, on_images)
+    target = draw_pictures(components, prompts.target, settings, settings.seed, on_images)
+    other = draw_pictures(components, prompts.other, settings, settings.seed + _OTHER_SEED, on_images)
     drawing = {"steps": settings.steps, "guidance_scale": settings.guidance_scale, "size": list(target.shape[1:3])}
-    protocol = Protocol(subject=subject, detector=detector.name, settings=drawing)
+    calibration = calibration_of(detector)
+    reading = {"threshold": calibration.threshold} if calibration else {}
+    protocol = Protocol(subject=subject, detector=detector.name, settings={**drawing, **reading})
     shares = [
-        _shown(name, detector.detect(images, concept), first, protocol)
+        _shown(name, detector.detect(images, concept), first, protocol, calibration)
         for name, images, first in (
             (DRAWN, target, settings.seed),
             (ELSEWHERE, other, settings.seed + _OTHER_SEED),
@@ -125,15 +133,21 @@ def run_audit(
     return AuditResult(concept.name, (*shares, *measured), prompts.digest, target, other)
 
 
-def _shown(name: str, found: NDArray[np.bool_], seed: int, protocol: Protocol) -> Measurement:
-    """The share of pictures in which a concept was found, with its bound; picture i was drawn from `seed` + i."""
+def _shown(
+    name: str, found: NDArray[np.bool_], seed: int, protocol: Protocol, calibration: Calibration | None
+) -> Measurement:
+    """The share of pictures in which a concept was found, with its bound; picture i was drawn from `seed` + i.
+
+    The bound of a calibrated detector allows for the pictures that it misses.
+    """
     shown, count = int(np.sum(found)), len(found)
+    high = calibration.bound(shown, count) if calibration else upper_bound(shown, count)
     return Measurement(
         name=name,
         value=shown / count,
         unit="share",
-        high=upper_bound(shown, count),
-        interval="95 % bound",
+        high=high,
+        interval=CARRIED if calibration else BOUND,
         count=count,
         seeds=(seed, seed + count - 1),
         protocol=protocol,
@@ -147,14 +161,14 @@ def _completed(measured: Measurement, subject: str, drawing: dict[str, Any]) -> 
     return msgspec.structs.replace(measured, protocol=protocol)
 
 
-def _draw(
+def draw_pictures(
     components: Components,
     prompts: Sequence[str],
     settings: AuditSettings,
     seed: int,
     on_images: Callable[[int], None] | None,
 ) -> Images:
-    """Pictures (N, H, W, 3); picture i is drawn from `seed` + i."""
+    """Pictures (N, H, W, 3) as audits draw them; picture i is drawn from `seed` + i."""
     parts = []
     for start in range(0, len(prompts), settings.batch_size):
         chunk = prompts[start : start + settings.batch_size]

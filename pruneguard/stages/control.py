@@ -1,7 +1,7 @@
 """Controls: what the teacher draws with the prompts and seeds of an audit.
 
 A control shows that the detector can see the concept, and what there is to keep. It is drawn once for each concept,
-detector and list of prompts.
+detector and list of prompts. The control of a detector that gives scores has the detector's calibration as well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pruneguard.bundle import DRAWN, Bundle, blindness
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError, DataError, InvalidAuditError, ModelError
 from pruneguard.evaluation.audit import AuditSettings
-from pruneguard.evaluation.detectors.detector import Detector
+from pruneguard.evaluation.detectors.detector import Detector, Scorer, is_scorer
 from pruneguard.families import Family
 from pruneguard.measurement import Measurement, find, read_measurements
 from pruneguard.models import Pipeline
@@ -24,6 +24,7 @@ from pruneguard.runs.digest import digest_of, fingerprint
 from pruneguard.runs.progress import OnProgress
 from pruneguard.runtime import torch_components
 from pruneguard.settings import plain
+from pruneguard.stages.calibration import calibrated, measure_calibration, recorded_calibration
 from pruneguard.stages.drawing import audit_components
 from pruneguard.stages.models import load_teacher
 
@@ -37,15 +38,16 @@ def draw_controls(
     teacher: Pipeline,
     concepts: Sequence[Concept],
     family: Family,
-    detectors: Mapping[str, Detector],
+    detectors: Mapping[str, Detector | Scorer],
     settings: AuditSettings,
     on_progress: OnProgress,
     *,
     folder: Path | None = None,
+    calibrations: Mapping[str, Sequence[Measurement]] | None = None,
 ) -> dict[str, Sequence[Measurement]]:
     """The control of each concept that has a detector; `folder` keeps them under a digest of all they depend on.
 
-    Raises InvalidAuditError for a detector that cannot tell a concept, ConfigError for prompts that show nothing, and
+    `calibrations` are known ones by the name of the concept; the teacher's pictures calibrate other scorers. Raises InvalidAuditError for a detector that cannot tell a concept, ConfigError for prompts that show nothing, and
     DataError if the folder cannot be read or written.
     """
     controls: dict[str, Sequence[Measurement]] = {}
@@ -67,8 +69,12 @@ def draw_controls(
         if kept and kept.exists():
             measured: Sequence[Measurement] = _read(kept)
         else:
-            (result,) = audit_components(TEACHER, components, [concept], family, detectors, settings, on_progress)
-            measured = result.measurements
+            found = (calibrations or {}).get(concept.name, ())
+            if is_scorer(scorer := detectors[concept.name]) and not found:
+                found = measure_calibration(TEACHER, components, concept, scorer, settings, on_progress)
+            looking = calibrated({concept.name: scorer}, {concept.name: found})
+            (result,) = audit_components(TEACHER, components, [concept], family, looking, settings, on_progress)
+            measured = (*result.measurements, *found)
             if kept:
                 _write(kept, measured)
         controls[concept.name] = measured
@@ -90,7 +96,7 @@ def bundle_controls(
     bundle: Bundle,
     concepts: Sequence[Concept],
     family: Family,
-    detectors: Mapping[str, Detector],
+    detectors: Mapping[str, Detector | Scorer],
     settings: AuditSettings,
     on_progress: OnProgress,
     *,
@@ -106,11 +112,20 @@ def bundle_controls(
     for concept in concepts:
         if concept.name not in detectors:
             continue
-        prompts = family.audit_prompts(concept, settings).digest
-        recorded = _recorded(bundle, concept.name, prompts, detectors[concept.name].name, settings)
-        if recorded is None:
+        prompts, detector = family.audit_prompts(concept, settings).digest, detectors[concept.name]
+        known = recorded_calibration(bundle, concept.name, detector.name) if is_scorer(detector) else []
+        recorded = _recorded(bundle, concept.name, prompts, detector.name, settings)
+        if recorded is None or (is_scorer(detector) and not known):
             loaded = loaded or _source(bundle, teacher)
-            recorded = draw_controls(loaded, [concept], family, detectors, settings, on_progress)[concept.name]
+            recorded = draw_controls(
+                loaded,
+                [concept],
+                family,
+                detectors,
+                settings,
+                on_progress,
+                calibrations={concept.name: known},
+            )[concept.name]
         controls[concept.name] = recorded
     check_controls(controls, settings)
     return controls

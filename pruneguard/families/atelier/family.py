@@ -39,5 +39,5 @@ def atelier() -> Family:
         audit_prompts=audit_prompts,
         data="atelier",
         detector=lambda concept: "oracle",
-        metrics=("kept",),
+        metrics=("kept", "frechet"),
     )
