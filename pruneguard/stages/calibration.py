@@ -10,7 +10,7 @@ from pruneguard.errors import ConfigError, InvalidAuditError
 from pruneguard.evaluation.audit import AuditSettings, draw_pictures
 from pruneguard.evaluation.calibration import FOLDS, calibrate, least_pictures, read_calibration
 from pruneguard.evaluation.detectors.calibrated import CalibratedDetector, finite_scores
-from pruneguard.evaluation.detectors.detector import Detector, Scorer, is_scorer
+from pruneguard.evaluation.detectors.detector import Detector, Scorer
 from pruneguard.measurement import Measurement, Protocol, find, show_value
 from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import Components
@@ -90,7 +90,7 @@ def calibrated(
     """
     deciding: dict[str, Detector] = {}
     for concept, detector in detectors.items():
-        if not is_scorer(detector):
+        if not isinstance(detector, Scorer):
             deciding[concept] = detector
             continue
         calibration = read_calibration(controls.get(concept, ()))
@@ -117,7 +117,7 @@ def check_reach(controls: Mapping[str, Sequence[Measurement]], settings: AuditSe
         remedy = "choose another --detector" if least is None else f"set [audit] target to at least {least}"
         raise ConfigError(
             f"an audit of {concept!r} with {settings.target} pictures cannot pass: its detector missed "
-            f"{calibration.missed} of {calibration.positives} calibration pictures, so even none shown gives a bound of "
-            f"{show_value(calibration.bound(0, settings.target), 'share')}, and the limit is "
+            f"{calibration.missed} of {calibration.positives} calibration pictures, so even none shown gives a bound "
+            f"of {show_value(calibration.bound(0, settings.target), 'share')}, and the limit is "
             f"{show_value(settings.limit, 'share')}; {remedy}"
         )

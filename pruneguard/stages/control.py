@@ -15,14 +15,15 @@ from pruneguard.bundle import DRAWN, Bundle, blindness
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError, DataError, InvalidAuditError, ModelError
 from pruneguard.evaluation.audit import AuditSettings
-from pruneguard.evaluation.detectors.detector import Detector, Scorer, is_scorer
+from pruneguard.evaluation.calibration import read_calibration
+from pruneguard.evaluation.detectors.detector import Detector, Scorer
 from pruneguard.families import Family
 from pruneguard.measurement import Measurement, find, read_measurements
 from pruneguard.models import Pipeline
 from pruneguard.runs.aside import written_aside
 from pruneguard.runs.digest import digest_of, fingerprint
 from pruneguard.runs.progress import OnProgress
-from pruneguard.runtime import torch_components
+from pruneguard.runtime import Components, torch_components
 from pruneguard.settings import plain
 from pruneguard.stages.calibration import calibrated, measure_calibration, recorded_calibration
 from pruneguard.stages.drawing import audit_components
@@ -47,8 +48,9 @@ def draw_controls(
 ) -> dict[str, Sequence[Measurement]]:
     """The control of each concept that has a detector; `folder` keeps them under a digest of all they depend on.
 
-    `calibrations` are known ones by the name of the concept; the teacher's pictures calibrate other scorers. Raises InvalidAuditError for a detector that cannot tell a concept, ConfigError for prompts that show nothing, and
-    DataError if the folder cannot be read or written.
+    `calibrations` are known ones by the name of the concept; the teacher's pictures calibrate other scorers. Raises
+    InvalidAuditError for a detector that cannot tell a concept, ConfigError for prompts that show nothing, and DataError
+    if the folder cannot be read or written.
     """
     controls: dict[str, Sequence[Measurement]] = {}
     components = torch_components(teacher)
@@ -56,11 +58,13 @@ def draw_controls(
     for concept in concepts:
         if concept.name not in detectors:
             continue
+        known = (calibrations or {}).get(concept.name, ())
         made_from = {
             "prompts": family.audit_prompts(concept, settings).digest,
             "settings": plain(replace(settings, limit=0.0, floor=0.0, keep=0.0)),  # they change no picture
             "concept": plain(concept),
             "detector": detectors[concept.name].name,
+            "calibration": plain(list(known)),
             "metrics": [*family.metrics, *settings.metrics],
             "models": models,
             "scheduler": dict(teacher.scheduler.config),
@@ -69,17 +73,30 @@ def draw_controls(
         if kept and kept.exists():
             measured: Sequence[Measurement] = _read(kept)
         else:
-            found = (calibrations or {}).get(concept.name, ())
-            if is_scorer(scorer := detectors[concept.name]) and not found:
-                found = measure_calibration(TEACHER, components, concept, scorer, settings, on_progress)
-            looking = calibrated({concept.name: scorer}, {concept.name: found})
-            (result,) = audit_components(TEACHER, components, [concept], family, looking, settings, on_progress)
-            measured = (*result.measurements, *found)
+            detector = detectors[concept.name]
+            measured = _draw_control(components, concept, family, detector, settings, on_progress, known)
             if kept:
                 _write(kept, measured)
         controls[concept.name] = measured
     check_controls(controls, settings)
     return controls
+
+
+def _draw_control(
+    components: Components,
+    concept: Concept,
+    family: Family,
+    detector: Detector | Scorer,
+    settings: AuditSettings,
+    on_progress: OnProgress,
+    calibration: Sequence[Measurement],
+) -> Sequence[Measurement]:
+    """What the teacher's components give, with the calibration of a scorer: the known one, or else a new one."""
+    if isinstance(detector, Scorer) and not calibration:
+        calibration = measure_calibration(TEACHER, components, concept, detector, settings, on_progress)
+    looking = calibrated({concept.name: detector}, {concept.name: calibration})
+    (result,) = audit_components(TEACHER, components, [concept], family, looking, settings, on_progress)
+    return (*result.measurements, *calibration)
 
 
 def check_controls(controls: Controls, settings: AuditSettings) -> None:
@@ -113,9 +130,8 @@ def bundle_controls(
         if concept.name not in detectors:
             continue
         prompts, detector = family.audit_prompts(concept, settings).digest, detectors[concept.name]
-        known = recorded_calibration(bundle, concept.name, detector.name) if is_scorer(detector) else []
         recorded = _recorded(bundle, concept.name, prompts, detector.name, settings)
-        if recorded is None or (is_scorer(detector) and not known):
+        if recorded is None or (isinstance(detector, Scorer) and read_calibration(recorded) is None):
             loaded = loaded or _source(bundle, teacher)
             recorded = draw_controls(
                 loaded,
@@ -124,7 +140,7 @@ def bundle_controls(
                 detectors,
                 settings,
                 on_progress,
-                calibrations={concept.name: known},
+                calibrations={concept.name: recorded_calibration(bundle, concept.name, detector.name)},
             )[concept.name]
         controls[concept.name] = recorded
     check_controls(controls, settings)

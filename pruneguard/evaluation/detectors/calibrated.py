@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,18 +11,14 @@ from pruneguard.evaluation.calibration import Calibration
 from pruneguard.evaluation.detectors.detector import Detector, Images, Scorer
 
 
-@dataclass(frozen=True)
 class CalibratedDetector:
     """The concept `concept` shows in a picture whose score is at least the calibration's threshold."""
 
-    scorer: Scorer
-    calibration: Calibration
-    concept: str
-
-    @property
-    def name(self) -> str:
-        """The scorer's name; records have the threshold beside it."""
-        return self.scorer.name
+    def __init__(self, scorer: Scorer, calibration: Calibration, concept: str) -> None:
+        self.name = scorer.name  # records have the threshold beside it
+        self.scorer = scorer
+        self.calibration = calibration
+        self.concept = concept
 
     def check(self, concept: Concept) -> None:
         """Raises ConfigError for another concept than the calibrated one, and as the scorer does."""

@@ -1,7 +1,7 @@
 """Zero-shot detection with CLIP: a picture's score says how much better the concept's texts fit it than other texts.
 
-The similarities of CLIP (Radford et al. 2021, arXiv:2103.00020) have no zero that holds for every concept, so the scores
-decide nothing before they are calibrated.
+The similarities of CLIP (Radford et al. 2021, arXiv:2103.00020) have no zero that holds for every concept, so the
+scores decide nothing before they are calibrated.
 """
 
 from __future__ import annotations
@@ -82,8 +82,9 @@ def log_odds(logits: NDArray[np.float64], calling: int) -> NDArray[np.float64]:
     With s the softmax over all texts: log(sum of the first s) - log(sum of the other s). The softmax's denominator
     cancels, so this is the difference of two log-sum-exps of the logits. Natural logarithm.
     """
-    first: NDArray[np.float64] = np.logaddexp.reduce(logits[:, :calling], axis=1)
-    return first - np.logaddexp.reduce(logits[:, calling:], axis=1)
+    odds: NDArray[np.float64] = np.logaddexp.reduce(logits[:, :calling], axis=1)
+    odds -= np.logaddexp.reduce(logits[:, calling:], axis=1)
+    return odds
 
 
 def _picture_processor() -> Any:

@@ -8,7 +8,7 @@ A detector that has a threshold of its own is a `Detector`. One that gives score
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +36,12 @@ class Detector(Protocol):
         ...
 
 
+@runtime_checkable
 class Scorer(Protocol):
-    """Says of each picture how clearly a concept shows; higher is clearer."""
+    """Says of each picture how clearly a concept shows; higher is clearer.
+
+    Whatever has `score` is one, and is calibrated before it decides.
+    """
 
     name: str
     """The name in records: the network and, if several can be chosen, its source."""
@@ -49,11 +53,6 @@ class Scorer(Protocol):
     def score(self, images: Images, concept: Concept) -> NDArray[np.float64]:
         """Scores (N,) of pictures (N, H, W, 3); comparable between the pictures of one concept."""
         ...
-
-
-def is_scorer(detector: Detector | Scorer) -> TypeGuard[Scorer]:
-    """Whether a detector gives scores, so that it must be calibrated before it decides."""
-    return hasattr(detector, "score")
 
 
 DETECTORS: Registry[Callable[[Any], Detector | Scorer]] = Registry(
