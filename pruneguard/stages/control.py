@@ -49,8 +49,8 @@ def draw_controls(
     """The control of each concept that has a detector; `folder` keeps them under a digest of all they depend on.
 
     `calibrations` are known ones by the name of the concept; the teacher's pictures calibrate other scorers. Raises
-    InvalidAuditError for a detector that cannot tell a concept, ConfigError for prompts that show nothing, and DataError
-    if the folder cannot be read or written.
+    InvalidAuditError for a detector that cannot tell a concept, ConfigError for prompts that show nothing, and
+    DataError if the folder cannot be read or written.
     """
     controls: dict[str, Sequence[Measurement]] = {}
     components = torch_components(teacher)
