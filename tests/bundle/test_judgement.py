@@ -72,3 +72,31 @@ def test_an_audit_that_cannot_tell_is_invalid_however_low_its_rate(
 def test_a_rate_without_a_bound_is_none() -> None:
     assert judged((share("drawn", 0.0), *SUBJECT[1:]))[0] == "invalid"
     assert judged(SUBJECT[1:])[0] == "invalid"
+
+
+def calibrated(missed: float, false_alarms: float) -> tuple[Measurement, ...]:
+    return (
+        *CONTROL,
+        Measurement(name="calibration/threshold", value=1.5),
+        share("calibration/missed", missed),
+        share("calibration/false_alarms", false_alarms),
+    )
+
+
+def test_a_detector_whose_calibration_is_poor_is_blind_however_well_it_reads_the_audits_own_pictures() -> None:
+    assert judged(control=calibrated(0.2, 0.3)) == ("passed", "")
+    status, reason = judged(control=calibrated(0.2, 0.31))
+    assert status == "invalid"
+    assert reason == (
+        "its detector misses 20.0% of the teacher's calibration pictures of the concept and sees it in 31.0% of the "
+        "others, a balanced accuracy of 74.5%; at least 75.0% is needed"
+    )
+
+
+def test_a_threshold_without_error_rates_and_another_one_than_the_controls_are_invalid() -> None:
+    assert judged(control=calibrated(0.0, 0.0)[:-1]) == ("invalid", "its detector's threshold has no error rates")
+    drawing = {**WAY.settings, "threshold": 1.5}
+    other = (share("drawn", 0.98, 1.0, protocol=Protocol(detector="oracle", settings=drawing)), *CONTROL[1:])
+    assert judged(control=other) == ("invalid", "its detector's threshold has no error rates")
+    whole = (*other, *calibrated(0.0, 0.0)[len(CONTROL) :])
+    assert judged(control=whole) == ("invalid", "its control was drawn or read in another way")

@@ -119,25 +119,25 @@ def warped(images: NDArray[np.uint8], pixels: float) -> NDArray[np.uint8]:
 @TRAINED
 def test_warped_corners_are_seen_where_the_oracle_forgives_them_and_further_renderings_are_not() -> None:
     oracle = load_oracle()
-    metric = Frechet(oracle=oracle)
+    metric = Frechet(FrechetSettings(renderings=4), oracle=oracle)
     scenes = atelier_prompts(MOSAIC, target=1, other=96, seed=1000).other_asked
     again = renderings(scenes, 1, FRESH)
-    bent = warped(again, 1.25)
+    bent = warped(again, 1.5)
     silent, floor = measured(again, scenes, metric)
     seen, _ = measured(bent, scenes, metric)
     assert silent == pytest.approx(floor, rel=0.1)
-    assert seen >= 1.15 * floor
+    assert seen >= 1.2 * floor
     before, after = agreement(oracle, again, scenes), agreement(oracle, bent, scenes)
-    assert max(before[name] - after[name] for name in before) <= 0.06
+    assert max(before[name] - after[name] for name in before) <= 0.1
 
 
 @TRAINED
 def test_the_bias_falls_with_the_number_of_pictures() -> None:
-    scenes = atelier_prompts(MOSAIC, target=1, other=64, seed=1000).other_asked
-    metric = Frechet(FrechetSettings(renderings=4))
-    few, _ = measured(renderings(scenes[:32], 1, FRESH), scenes[:32], metric)
+    scenes = atelier_prompts(MOSAIC, target=1, other=32, seed=1000).other_asked
+    metric = Frechet(FrechetSettings(renderings=2))
+    few, _ = measured(renderings(scenes, 1, FRESH), scenes, metric)
     many, _ = measured(renderings(scenes * 4, 1, FRESH), scenes * 4, metric)
-    assert 0 < many < few / 3
+    assert 0 < many < few / 2
 
 
 def test_equal_pictures_give_equal_values_and_the_record_says_what_they_were_compared_with() -> None:
