@@ -19,6 +19,7 @@ from benchmarks.machine import describe
 from pruneguard.measurement import read_measurements, show
 from pruneguard.models import load_pipeline
 from pruneguard.runtime import torch_components
+from pruneguard.stages.calibration import calibrated
 from pruneguard.stages.data import build_data
 from pruneguard.stages.drawing import audit_components, find_detectors
 from pruneguard.stages.prune import prune
@@ -93,7 +94,7 @@ def measure(
     settings = RunSettings.resolve("atelier", {"audit": {"batch_size": 32, "other": 160}}, concepts=(concept,))
     concepts = settings.load_concepts()
     family = settings.family
-    detectors = find_detectors(settings.detector, family, concepts)
+    detectors = calibrated(find_detectors(settings.detector, family, concepts), {})
     teacher = load_pipeline("atelier")
     data = build_data(teacher, settings, folder / "data", progress)
     pruned = prune(teacher, data, settings.prune, seed=settings.training.seed, on_progress=progress)

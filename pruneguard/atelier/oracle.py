@@ -87,6 +87,15 @@ class Oracle(nn.Module):
         labels[labels[:, 0] != OBJECTS.index("mannequin"), 3] = NONE
         return labels
 
+    @torch.inference_mode()
+    def features(self, images: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float64]:
+        """Features (N, 128) of images (N, 64, 64, 3): the output of the trunk, averaged over the picture."""
+        rows = [torch.zeros(0, 128)]
+        for start in range(0, len(images), batch):
+            pictures = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).float() / 127.5 - 1
+            rows.append(self.trunk(pictures).mean((2, 3)))
+        return torch.cat(rows).double().numpy()
+
 
 def load_oracle(folder: Path | None = None) -> Oracle:
     """The oracle that ships with atelier, or the one in `folder`."""

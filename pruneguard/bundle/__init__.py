@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from pruneguard.bundle.copies import PrivateCopy, copy_folder
 from pruneguard.bundle.files import TEXT_LIMIT, read_json, sha256_file
-from pruneguard.bundle.judgement import DRAWN, ELSEWHERE, FLOOR, IMPLICIT, KEEP, Judgement, blindness
+from pruneguard.bundle.judgement import (
+    DRAWN,
+    ELSEWHERE,
+    FALSE_ALARMS,
+    FLOOR,
+    IMPLICIT,
+    KEEP,
+    MISSED,
+    THRESHOLD,
+    Judgement,
+    blindness,
+)
 from pruneguard.bundle.manifest import (
     DEFAULT_UNET,
     FORMAT,
@@ -35,14 +46,17 @@ __all__ = [
     "DEFAULT_UNET",
     "DRAWN",
     "ELSEWHERE",
+    "FALSE_ALARMS",
     "FLOOR",
     "FORMAT",
     "IMPLICIT",
     "KEEP",
     "LIMIT",
     "MANIFEST",
+    "MISSED",
     "MODEL",
     "TEXT_LIMIT",
+    "THRESHOLD",
     "Audit",
     "Bundle",
     "BundleDraft",

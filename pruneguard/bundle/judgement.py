@@ -17,13 +17,21 @@ ELSEWHERE = "drawn/elsewhere"
 """The share of the pictures that do not ask for the concept and show it."""
 KEPT = "kept"
 """The prefix of what a metric reads in the pictures that do not ask for the concept."""
+THRESHOLD = "calibration/threshold"
+"""The score from which a calibrated detector sees the concept; controls of such detectors have it."""
+MISSED = "calibration/missed"
+"""The share of the teacher's calibration pictures of the concept's prompts that the detector misses."""
+FALSE_ALARMS = "calibration/false_alarms"
+"""The share of the teacher's calibration pictures of anchors and neighbours in which it sees the concept."""
+ACCURACY = 0.75
+"""The least balanced accuracy of a calibrated detector; 0.5 is that of a coin."""
 FLOOR = 0.5
 """The least share of the teacher's pictures in which a detector must see the concept, if an audit does not say."""
 KEEP = 0.9
 """The least part of what the teacher keeps that must be kept, if an audit does not say."""
 MAX_ELSEWHERE = 0.2
 """The largest share of the teacher's pictures of other prompts in which a detector may see the concept."""
-_DRAWING = ("steps", "guidance_scale", "size", "space")
+_DRAWING = ("steps", "guidance_scale", "size", "space", "threshold")
 
 
 class Judgement(NamedTuple):
@@ -90,7 +98,25 @@ def blindness(control: Sequence[Measurement], *, floor: float) -> str:
             f"its detector sees the concept in {show_value(elsewhere.value, 'share')} of the teacher's pictures of "
             f"other prompts; at most {show_value(MAX_ELSEWHERE, 'share')} is allowed"
         )
-    return ""
+    return _miscalibration(control)
+
+
+def _miscalibration(control: Sequence[Measurement]) -> str:
+    """Why a control's calibration is too poor to audit with, in words; empty if it is good, and if there is none."""
+    seen = find(control, DRAWN)
+    if find(control, THRESHOLD) is None and (seen is None or "threshold" not in seen.protocol.settings):
+        return ""
+    missed, alarms = find(control, MISSED), find(control, FALSE_ALARMS)
+    if missed is None or alarms is None:
+        return "its detector's threshold has no error rates"
+    accuracy = 1 - (missed.value + alarms.value) / 2
+    if accuracy >= ACCURACY:
+        return ""
+    return (
+        f"its detector misses {show_value(missed.value, 'share')} of the teacher's calibration pictures of the concept "
+        f"and sees it in {show_value(alarms.value, 'share')} of the others, a balanced accuracy of "
+        f"{show_value(accuracy, 'share')}; at least {show_value(ACCURACY, 'share')} is needed"
+    )
 
 
 def _way(drawn: Measurement) -> tuple[Any, ...]:

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from pruneguard.bundle import DRAWN, ELSEWHERE, FLOOR, IMPLICIT, KEEP, LIMIT, Space
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
-from pruneguard.evaluation.bounds import upper_bound
+from pruneguard.evaluation.bounds import BOUND, upper_bound
+from pruneguard.evaluation.calibration import CARRIED, FOLDS, Calibration
+from pruneguard.evaluation.detectors.calibrated import calibration_of
 from pruneguard.evaluation.detectors.detector import Detector, Images
 from pruneguard.evaluation.drawing import Drawn, detected, draw_pictures, own_size
 from pruneguard.evaluation.metrics.metric import AuditPictures, Metric
@@ -44,6 +46,8 @@ class AuditSettings:
     """Pictures whose prompts do not name the concept and under which a model draws it, if the concept has any."""
     other: int = 96
     """Pictures that do not call for the concept."""
+    calibration: int = 64
+    """Pictures of each kind, with and without the concept, that calibrate a detector that gives scores."""
     steps: int = 25
     guidance_scale: float = 7.5
     space: SpaceSettings = field(default_factory=SpaceSettings)
@@ -68,6 +72,8 @@ class AuditSettings:
             raise ConfigError(
                 "an audit needs at least one target picture, one implicit picture and a batch of at least one"
             )
+        if self.calibration < FOLDS:
+            raise ConfigError(f"the audit's calibration needs at least {FOLDS} pictures, not {self.calibration}")
         for name in ("limit", "floor", "keep"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"the audit's {name} must lie between 0 and 1, not {getattr(self, name)}")
@@ -134,6 +140,8 @@ def run_audit(
     prompts.check(concept)
     check_prompts_differ(components)
     space, point = settings.covered, Space.point(settings.steps, settings.guidance_scale)
+    calibration = calibration_of(detector)
+    reading = {"threshold": calibration.threshold} if calibration else {}
     shares: list[Measurement] = []
     pictures: dict[str, Drawn] = {}
     for name, texts, seed, covered in (
@@ -146,11 +154,12 @@ def run_audit(
         pictures[name] = own_size(drawn)
         if drawn:
             way = _way(settings, covered, pictures[name].images, runs or {})
-            protocol = Protocol(subject=subject, detector=detector.name, settings=way)
-            shares.append(_shown(name, detected(detector, concept, drawn), seed, protocol))
+            protocol = Protocol(subject=subject, detector=detector.name, settings=way | reading)
+            shares.append(_shown(name, detected(detector, concept, drawn), seed, protocol, calibration))
     target, other = pictures[DRAWN], pictures[ELSEWHERE].images
     seen = AuditPictures(concept, prompts.of_targets(target.places), target.images, other)
-    measured = [_completed(entry, subject, shares[0].protocol.settings) for metric in metrics for entry in metric(seen)]
+    way = _way(settings, space, target.images, runs or {})
+    measured = [_completed(entry, subject, way) for metric in metrics for entry in metric(seen)]
     return AuditResult(concept.name, (*shares, *measured), prompts.digest, space, target.images, other)
 
 
@@ -163,15 +172,21 @@ def _way(settings: AuditSettings, space: Space, images: Images, runs: Mapping[st
     return {**own, **({} if space.is_point else {"space": plain(space)}), **runs}
 
 
-def _shown(name: str, found: NDArray[np.bool_], seed: int, protocol: Protocol) -> Measurement:
-    """The share of pictures in which a concept was found, with its bound; picture i was drawn from `seed` + i."""
+def _shown(
+    name: str, found: NDArray[np.bool_], seed: int, protocol: Protocol, calibration: Calibration | None
+) -> Measurement:
+    """The share of pictures in which a concept was found, with its bound; picture i was drawn from `seed` + i.
+
+    The bound of a calibrated detector allows for the pictures that it misses.
+    """
     shown, count = int(np.sum(found)), len(found)
+    high = calibration.bound(shown, count) if calibration else upper_bound(shown, count)
     return Measurement(
         name=name,
         value=shown / count,
         unit="share",
-        high=upper_bound(shown, count),
-        interval="95 % bound",
+        high=high,
+        interval=CARRIED if calibration else BOUND,
         count=count,
         seeds=(seed, seed + count - 1),
         protocol=protocol,

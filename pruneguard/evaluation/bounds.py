@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 CONFIDENCE = 0.95
+BOUND = f"{100 * CONFIDENCE:.0f} % bound"
+"""The interval of a rate whose `high` is `upper_bound`."""
 
 
 def upper_bound(shown: int, count: int, confidence: float = CONFIDENCE) -> float:

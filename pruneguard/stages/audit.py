@@ -14,6 +14,7 @@ from pruneguard.runs.progress import OnProgress
 from pruneguard.runtime import Components, engine_components, torch_components
 from pruneguard.settings import convert
 from pruneguard.stages.audit_record import Judged, record_audits
+from pruneguard.stages.calibration import calibrated
 from pruneguard.stages.control import bundle_controls
 from pruneguard.stages.drawing import AUTO, audit_components, find_detectors
 from pruneguard.stages.models import load_teacher
@@ -70,7 +71,7 @@ def audit_bundle(
     controls = bundle_controls(bundle, concepts, family, detectors, settings, on_progress, teacher=teacher)
     components = subject_components(bundle, subject)
     seal.check()
-    engine = bundle.manifest.engines.get(subject)
-    results = audit_components(subject, components, concepts, family, detectors, settings, on_progress, engine=engine)
+    engine, looking = bundle.manifest.engines.get(subject), calibrated(detectors, controls)
+    results = audit_components(subject, components, concepts, family, looking, settings, on_progress, engine=engine)
     with amend_bundle(bundle, seal) as draft:
         return record_audits(draft, subject, results, controls, settings, trained=recorded_audit(bundle)[0])

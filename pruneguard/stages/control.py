@@ -1,7 +1,7 @@
 """Controls: what the teacher draws with the prompts and seeds of an audit.
 
 A control shows that the detector can see the concept, and what there is to keep. It is drawn once for each concept,
-detector and list of prompts.
+detector and list of prompts. The control of a detector that gives scores has the detector's calibration as well.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from pruneguard.bundle import DRAWN, Bundle, blindness, space_of
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError, DataError, InvalidAuditError, ModelError
 from pruneguard.evaluation.audit import AuditSettings
-from pruneguard.evaluation.detectors.detector import Detector
+from pruneguard.evaluation.calibration import read_calibration
+from pruneguard.evaluation.detectors.detector import Detector, Scorer
 from pruneguard.families import Family
 from pruneguard.measurement import Measurement, find, read_measurements
 from pruneguard.models import Pipeline
 from pruneguard.runs.aside import written_aside
 from pruneguard.runs.digest import digest_of, fingerprint
 from pruneguard.runs.progress import OnProgress
-from pruneguard.runtime import torch_components
+from pruneguard.runtime import Components, torch_components
 from pruneguard.settings import plain
+from pruneguard.stages.calibration import calibrated, measure_calibration, recorded_calibration
 from pruneguard.stages.drawing import audit_components
 from pruneguard.stages.lineage import check_teacher, recorded_teacher
 from pruneguard.stages.models import load_teacher
@@ -38,15 +40,17 @@ def draw_controls(
     teacher: Pipeline,
     concepts: Sequence[Concept],
     family: Family,
-    detectors: Mapping[str, Detector],
+    detectors: Mapping[str, Detector | Scorer],
     settings: AuditSettings,
     on_progress: OnProgress,
     *,
     folder: Path | None = None,
+    calibrations: Mapping[str, Sequence[Measurement]] | None = None,
 ) -> dict[str, Sequence[Measurement]]:
     """The control of each concept that has a detector; `folder` keeps them under a digest of all they depend on.
 
-    Raises InvalidAuditError for a detector that cannot tell a concept, ConfigError for prompts that show nothing, and
+    `calibrations` are known ones by the name of the concept; the teacher's pictures calibrate other scorers. Raises
+    InvalidAuditError for a detector that cannot tell a concept, ConfigError for prompts that show nothing, and
     DataError if the folder cannot be read or written.
     """
     controls: dict[str, Sequence[Measurement]] = {}
@@ -55,11 +59,13 @@ def draw_controls(
     for concept in concepts:
         if concept.name not in detectors:
             continue
+        known = (calibrations or {}).get(concept.name, ())
         made_from = {
             "prompts": family.audit_prompts(concept, settings).digest,
             "settings": plain(replace(settings, limit=0.0, floor=0.0, keep=0.0)),  # they change no picture
             "concept": plain(concept),
             "detector": detectors[concept.name].name,
+            "calibration": plain(list(known)),
             "metrics": [*family.metrics, *settings.metrics],
             "models": models,
             "scheduler": dict(teacher.scheduler.config),
@@ -68,13 +74,30 @@ def draw_controls(
         if kept and kept.exists():
             measured: Sequence[Measurement] = _read(kept)
         else:
-            (result,) = audit_components(TEACHER, components, [concept], family, detectors, settings, on_progress)
-            measured = result.measurements
+            detector = detectors[concept.name]
+            measured = _draw_control(components, concept, family, detector, settings, on_progress, known)
             if kept:
                 _write(kept, measured)
         controls[concept.name] = measured
     check_controls(controls, settings)
     return controls
+
+
+def _draw_control(
+    components: Components,
+    concept: Concept,
+    family: Family,
+    detector: Detector | Scorer,
+    settings: AuditSettings,
+    on_progress: OnProgress,
+    calibration: Sequence[Measurement],
+) -> Sequence[Measurement]:
+    """What the teacher's components give, with the calibration of a scorer: the known one, or else a new one."""
+    if isinstance(detector, Scorer) and not calibration:
+        calibration = measure_calibration(TEACHER, components, concept, detector, settings, on_progress)
+    looking = calibrated({concept.name: detector}, {concept.name: calibration})
+    (result,) = audit_components(TEACHER, components, [concept], family, looking, settings, on_progress)
+    return (*result.measurements, *calibration)
 
 
 def check_controls(controls: Controls, settings: AuditSettings) -> None:
@@ -91,7 +114,7 @@ def bundle_controls(
     bundle: Bundle,
     concepts: Sequence[Concept],
     family: Family,
-    detectors: Mapping[str, Detector],
+    detectors: Mapping[str, Detector | Scorer],
     settings: AuditSettings,
     on_progress: OnProgress,
     *,
@@ -107,11 +130,19 @@ def bundle_controls(
     for concept in concepts:
         if concept.name not in detectors:
             continue
-        prompts = family.audit_prompts(concept, settings).digest
-        recorded = _recorded(bundle, concept.name, prompts, detectors[concept.name].name, settings)
-        if recorded is None:
+        prompts, detector = family.audit_prompts(concept, settings).digest, detectors[concept.name]
+        recorded = _recorded(bundle, concept.name, prompts, detector.name, settings)
+        if recorded is None or (isinstance(detector, Scorer) and read_calibration(recorded) is None):
             loaded = loaded or _source(bundle, teacher)
-            recorded = draw_controls(loaded, [concept], family, detectors, settings, on_progress)[concept.name]
+            recorded = draw_controls(
+                loaded,
+                [concept],
+                family,
+                detectors,
+                settings,
+                on_progress,
+                calibrations={concept.name: recorded_calibration(bundle, concept.name, detector.name)},
+            )[concept.name]
         controls[concept.name] = recorded
     check_controls(controls, settings)
     return controls

@@ -34,6 +34,7 @@ from pruneguard.runs.lock import run_alone
 from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import draw, engine_components, torch_components
 from pruneguard.settings import plain
+from pruneguard.stages.calibration import calibrated
 from pruneguard.stages.data import build_data
 from pruneguard.stages.drawing import audit_components, find_detectors
 from pruneguard.stages.export import ExportResult, export_bundle
@@ -149,7 +150,7 @@ def _audit(
     name: str, pipeline: Pipeline, concept: Concept, settings: RunSettings, on_progress: OnProgress
 ) -> AuditResult:
     family = settings.family
-    detectors = find_detectors(settings.detector, family, [concept])
+    detectors = calibrated(find_detectors(settings.detector, family, [concept]), {})
     components = torch_components(pipeline)
     return audit_components(name, components, [concept], family, detectors, settings.audit, on_progress)[0]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pruneguard.bundle import EngineRecord
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.audit import AuditResult, AuditSettings, run_audit
-from pruneguard.evaluation.detectors.detector import Detector, build_detector
+from pruneguard.evaluation.detectors.detector import Detector, Scorer, build_detector
 from pruneguard.evaluation.metrics.metric import Metric, build_metric
 from pruneguard.families import Family
 from pruneguard.runs.progress import Advance, OnProgress
@@ -17,15 +17,15 @@ AUTO = "auto"
 """The detector setting by which each concept has its own."""
 
 
-def find_detectors(spec: str, family: Family, concepts: Sequence[Concept]) -> dict[str, Detector]:
-    """The detector of each concept, by the concept's name; equal detectors are loaded once.
+def find_detectors(spec: str, family: Family, concepts: Sequence[Concept]) -> dict[str, Detector | Scorer]:
+    """The detector of each concept, by the concept's name; equal detectors are loaded once. Scorers decide nothing yet.
 
     `spec` names the detector of all concepts. With `auto` each concept has the one that it names, or the family's
     default; a concept for which there is neither is left out. Raises ConfigError for a detector that cannot be loaded
     or cannot recognise its concept.
     """
-    loaded: dict[str, Detector] = {}
-    found: dict[str, Detector] = {}
+    loaded: dict[str, Detector | Scorer] = {}
+    found: dict[str, Detector | Scorer] = {}
     for concept in concepts:
         chosen = (concept.detector or family.detector(concept)) if spec == AUTO else spec
         if chosen is None:

@@ -18,6 +18,7 @@ from pruneguard.runtime import check_prompts_differ, open_engine
 from pruneguard.settings import Choice, plain
 from pruneguard.stages.audit import bundle_concepts, recorded_audit
 from pruneguard.stages.audit_record import Judged, record_audits
+from pruneguard.stages.calibration import calibrated
 from pruneguard.stages.control import bundle_controls
 from pruneguard.stages.drawing import audit_components, find_detectors
 
@@ -57,6 +58,7 @@ def export_bundle(
     family = family_of(path)
     detectors = find_detectors(detector or spec, family, concepts)
     controls = bundle_controls(bundle, concepts, family, detectors, audit, on_progress)
+    looking = calibrated(detectors, controls)
     with write_bundle(path, base=path) as draft:
         if bundle.format < FORMAT:
             # The engines of format 1 run nowhere any more.
@@ -79,8 +81,8 @@ def export_bundle(
         with draft.copied(name) as files:
             components = open_engine(files, draft.manifest, name)
         check_prompts_differ(components)
-        if detectors:
-            results = audit_components(name, components, concepts, family, detectors, audit, on_progress, engine=engine)
+        if looking:
+            results = audit_components(name, components, concepts, family, looking, audit, on_progress, engine=engine)
             audits = record_audits(draft, name, results, controls, audit, trained=audit)
     return ExportResult(Bundle.open(path), name, engine, audits)
 

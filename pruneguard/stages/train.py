@@ -22,6 +22,7 @@ from pruneguard.runtime import torch_components
 from pruneguard.settings import plain
 from pruneguard.sources import public_name, without_paths
 from pruneguard.stages.audit_record import Judged, record_audits
+from pruneguard.stages.calibration import calibrated, check_reach
 from pruneguard.stages.control import Controls, draw_controls
 from pruneguard.stages.data import build_data
 from pruneguard.stages.drawing import audit_components, find_detectors
@@ -59,7 +60,7 @@ def train_bundle(
 
     `fresh` forgets the checkpoints and caches of an earlier run, after this run's settings have been checked.
     `controls` are those of the audits if they were drawn before; otherwise the teacher draws them before the training,
-    and a detector that cannot tell a concept is an error then.
+    and a detector that cannot tell a concept, or that misses too many pictures for the audit to pass, is an error then.
 
     Nothing is written to `out` before all is done. Of several processes (`accelerate launch`) all train, and the main
     one encodes, prunes, audits and writes; all must see the same folders, and only the main one returns audits.
@@ -97,6 +98,8 @@ def train_bundle(
                     on_progress,
                     folder=folder / "controls",
                 )
+            if draft:
+                check_reach(controls or {}, settings.audit)
         macs = macs_record(teacher, student)
         named = {**model_settings(teacher, settings.model), **safety}
         first = (
@@ -122,8 +125,9 @@ def train_bundle(
             _fill(draft, pipeline, settings, concepts, macs)
             _keep_safety_checker(settings, teacher, draft)
             components = torch_components(pipeline)
+            looking = calibrated(detectors, controls or {})
             results = audit_components(
-                MODEL, components, concepts, settings.family, detectors, settings.audit, on_progress
+                MODEL, components, concepts, settings.family, looking, settings.audit, on_progress
             )
             audits = record_audits(draft, MODEL, results, controls or {}, settings.audit, trained=settings.audit)
     process.wait_for_everyone()

@@ -128,3 +128,31 @@ def test_a_record_may_not_name_another_space_than_its_rates() -> None:
 
     assert status(None) == status(Space.point(25, 7.5)) == "passed"
     assert status(Space(steps=(10, 50), guidance_scale=(7.5, 7.5))) == "invalid"
+
+
+def calibrated(missed: float, false_alarms: float) -> tuple[Measurement, ...]:
+    return (
+        *CONTROL,
+        Measurement(name="calibration/threshold", value=1.5),
+        share("calibration/missed", missed),
+        share("calibration/false_alarms", false_alarms),
+    )
+
+
+def test_a_detector_whose_calibration_is_poor_is_blind_however_well_it_reads_the_audits_own_pictures() -> None:
+    assert judged(control=calibrated(0.2, 0.3)) == ("passed", "")
+    status, reason = judged(control=calibrated(0.2, 0.31))
+    assert status == "invalid"
+    assert reason == (
+        "its detector misses 20.0% of the teacher's calibration pictures of the concept and sees it in 31.0% of the "
+        "others, a balanced accuracy of 74.5%; at least 75.0% is needed"
+    )
+
+
+def test_a_threshold_without_error_rates_and_another_one_than_the_controls_are_invalid() -> None:
+    assert judged(control=calibrated(0.0, 0.0)[:-1]) == ("invalid", "its detector's threshold has no error rates")
+    drawing = {**WAY.settings, "threshold": 1.5}
+    other = (share("drawn", 0.98, 1.0, protocol=Protocol(detector="oracle", settings=drawing)), *CONTROL[1:])
+    assert judged(control=other) == ("invalid", "its detector's threshold has no error rates")
+    whole = (*other, *calibrated(0.0, 0.0)[len(CONTROL) :])
+    assert judged(control=whole) == ("invalid", "its control was drawn or read in another way")

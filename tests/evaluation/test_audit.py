@@ -124,6 +124,7 @@ def test_an_audit_in_which_nothing_asks_for_the_concept_is_none() -> None:
         {"other": -1},
         {"batch_size": 0},
         {"implicit": 0},
+        {"calibration": 4},
         {"limit": 1.5},
         {"limit": -0.1},
         {"floor": 1.1},

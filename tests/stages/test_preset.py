@@ -11,6 +11,7 @@ from pruneguard.measurement import named
 from pruneguard.models import load_pipeline
 from pruneguard.runs.progress import silent
 from pruneguard.runtime import torch_components
+from pruneguard.stages.calibration import calibrated
 from pruneguard.stages.drawing import audit_components, find_detectors
 from pruneguard.stages.settings import RunSettings
 from pruneguard.stages.train import train_bundle
@@ -39,7 +40,7 @@ def test_the_student_draws_the_concept_no_more_and_keeps_the_rest(tmp_path: Path
         torch_components(load_pipeline("atelier")),
         concepts,
         settings.family,
-        find_detectors(settings.detector, settings.family, concepts),
+        calibrated(find_detectors(settings.detector, settings.family, concepts), {}),
         settings.audit,
         silent,
     )

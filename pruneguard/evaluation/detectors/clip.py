@@ -1,4 +1,8 @@
-"""Zero-shot detection with CLIP: the concept shows in a picture that fits one of its prompts best."""
+"""Zero-shot detection with CLIP: a picture's score says how much better the concept's texts fit it than other texts.
+
+The similarities of CLIP (Radford et al. 2021, arXiv:2103.00020) have no zero that holds for every concept, so the
+scores decide nothing before they are calibrated.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +32,10 @@ class ClipSettings:
 
 
 @DETECTORS.register("clip", settings=ClipSettings)
-class ClipDetector:
-    """The concept shows if, of all its texts, the one that fits the picture best is a prompt that asks for it.
+class ClipScorer:
+    """Scores a picture by the log-odds that CLIP's softmax gives to the concept's texts.
 
-    The other texts are the concept's anchors and neighbours. The rule is an argmax without calibration: its error is
-    not known before it is measured on pictures with known content.
+    The concept's texts are its prompts and audit prompts. The other texts are its anchors and neighbours.
     """
 
     def __init__(self, settings: ClipSettings) -> None:
@@ -54,23 +57,39 @@ class ClipDetector:
             self.name = f"{public_name(self.name)}@{weights_digest(self.model)[:12]}"
 
     def check(self, concept: Concept) -> None:
-        """Accepts every concept: all have prompts and anchors, and CLIP needs nothing else."""
+        """Raises ConfigError for a concept whose anchors and neighbours are all among its prompts."""
+        if not {*concept.anchors, *concept.neighbours} - {*concept.prompts, *concept.audit_prompts}:
+            raise ConfigError(
+                f"concept {concept.name!r}: all anchors and neighbours are prompts of it, so {self.name!r} has nothing "
+                "to compare with; give it other neighbours"
+            )
 
-    def detect(self, images: Images, concept: Concept) -> NDArray[np.bool_]:
-        """True (N,) for each picture (N, H, W, 3) whose best text is a prompt or an audit prompt of the concept."""
+    def score(self, images: Images, concept: Concept) -> NDArray[np.float64]:
+        """Log-odds (N,) of pictures (N, H, W, 3), see `log_odds`."""
         import torch
 
         calling = list(dict.fromkeys([*concept.prompts, *concept.audit_prompts]))
         others = dict.fromkeys([*concept.anchors, *concept.neighbours])
         texts = [*calling, *(text for text in others if text not in calling)]
         tokens = self.tokenizer(texts, return_tensors="pt", padding=True, truncation=True)
-        found = np.zeros(len(images), bool)
+        scores = np.zeros(len(images))
         with torch.inference_mode():
             for start in range(0, len(images), BATCH):
                 part = self.pictures(images=list(images[start : start + BATCH]), return_tensors="pt")
-                logits = self.model(**tokens, **part).logits_per_image
-                found[start : start + BATCH] = (logits.argmax(1) < len(calling)).numpy()
-        return found
+                logits = self.model(**tokens, **part).logits_per_image.double().numpy()
+                scores[start : start + BATCH] = log_odds(logits, len(calling))
+        return scores
+
+
+def log_odds(logits: NDArray[np.float64], calling: int) -> NDArray[np.float64]:
+    """The log-odds (N,) of the first `calling` of T texts against the others, from logits (N, T).
+
+    With s the softmax over all texts: log(sum of the first s) - log(sum of the other s). The softmax's denominator
+    cancels, so this is the difference of two log-sum-exps of the logits. Natural logarithm.
+    """
+    odds: NDArray[np.float64] = np.logaddexp.reduce(logits[:, :calling], axis=1)
+    odds -= np.logaddexp.reduce(logits[:, calling:], axis=1)
+    return odds
 
 
 def _picture_processor() -> Any:

@@ -57,5 +57,5 @@ def atelier() -> Family:
         validation_prompts=validation_prompts,
         data="atelier",
         detector=lambda concept: "oracle",
-        metrics=("kept",),
+        metrics=("kept", "frechet"),
     )
