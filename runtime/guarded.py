@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from pruneguard.bundle import Bundle
-from pruneguard.errors import ConfigError, GuardFailure, LineageError, PruneguardError, RequestError
+from pruneguard.errors import ConfigError, GuardFailure, LineageError, PruneguardError, RequestError, shown
 
 from .engines.bundled import choose_engine, engine_components
 from .engines.engine import Components, EngineError
 from .guards.guard import Guard, GuardRefusal, MinorsGuard, Verdict, check_image, check_prompt
 from .outcomes import Drawn, Outcome, outcome_of
-from .sampling.request import MAX_BATCH, MAX_PROMPTS, Request, RequestOptions, make_request, spread_seeds
+from .sampling.request import (
+    MAX_BATCH,
+    Request,
+    RequestOptions,
+    check_callbacks,
+    make_request,
+    read_prompts,
+    spread_seeds,
+)
 from .sampling.sampler import IsCancelled, OnStep, draw_each, stop_if
 
 if TYPE_CHECKING:
@@ -55,7 +63,7 @@ class GuardedSampler:
         engine: str = "",
     ) -> None:
         if type(batch_size) is not int or not 1 <= batch_size <= MAX_BATCH:
-            raise ConfigError(f"batch_size must be a whole number from 1 to {MAX_BATCH}, not {batch_size!r}")
+            raise ConfigError(f"batch_size must be a whole number from 1 to {MAX_BATCH}, not {shown(batch_size)}")
         self.components = components
         self.engine = engine
         self.guards: tuple[Guard, ...] = (MinorsGuard(), *guards)
@@ -129,6 +137,7 @@ class GuardedSampler:
         def fail(index: int, error: PruneguardError) -> None:
             raise error
 
+        check_callbacks(on_step=on_step, cancelled=cancelled)
         request = self._request(prompt, seed, **options)
         drawn = self._draw(request, fail, on_step, cancelled, strict=True)
         found = [drawn[index] for index in range(len(request.prompts))]
@@ -152,6 +161,7 @@ class GuardedSampler:
 
         Raises RequestError for a wrong request, before any engine runs, and Cancelled.
         """
+        check_callbacks(on_step=on_step, cancelled=cancelled)
         request = self._request(prompt, seed, **options)
         outcomes: dict[int, Outcome] = {}
 
@@ -165,9 +175,7 @@ class GuardedSampler:
         self, prompt: str | Sequence[str], seed: int | Sequence[int] | None, **options: Unpack[RequestOptions]
     ) -> Request:
         """The checked request. Raises RequestError."""
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        if len(prompts) > MAX_PROMPTS:
-            raise RequestError(f"a call may have at most {MAX_PROMPTS} prompts, not {len(prompts)}; make several calls")
+        prompts = read_prompts(prompt)
         request = make_request(
             self.components.sampler,
             prompts=prompts,

@@ -126,7 +126,8 @@ def run_guards(
 
 def _sound(guard: str, verdict: object) -> Verdict:
     """Returns the verdict. Raises GuardFailure for a verdict that contradicts itself or has no finite score."""
-    if not isinstance(verdict, Verdict) or verdict.decision not in ("allow", "refuse"):
+    sound = isinstance(verdict, Verdict) and isinstance(verdict.decision, str)
+    if not sound or verdict.decision not in ("allow", "refuse"):
         raise GuardFailure(f"{guard} gave no verdict; its image is withheld")
     if not all(_is_number(value) for value in (verdict.score, verdict.threshold)):
         raise GuardFailure(f"{guard} gave a score that is not a number; its image is withheld")
@@ -136,7 +137,7 @@ def _sound(guard: str, verdict: object) -> Verdict:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, (int, float)) and -math.inf < value < math.inf
 
 
 def _binary(guard: str, refused: bool, concept: str) -> Verdict:
