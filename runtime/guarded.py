@@ -12,7 +12,7 @@ from pruneguard.errors import ConfigError, GuardFailure, LineageError, Pruneguar
 
 from .engines.bundled import choose_engine, engine_components
 from .engines.engine import Components, EngineError
-from .guards.guard import Guard, GuardRefusal, MinorsGuard, Verdict, check_image, check_prompt
+from .guards.guard import Guard, GuardRefusal, MinorsGuard, Verdict, check_guards, check_image, check_prompt
 from .outcomes import Drawn, Outcome, outcome_of
 from .sampling.request import (
     MAX_BATCH,
@@ -66,7 +66,7 @@ class GuardedSampler:
             raise ConfigError(f"batch_size must be a whole number from 1 to {MAX_BATCH}, not {shown(batch_size)}")
         self.components = components
         self.engine = engine
-        self.guards: tuple[Guard, ...] = (MinorsGuard(), *guards)
+        self.guards: tuple[Guard, ...] = (MinorsGuard(), *check_guards(guards))
         self._batch_size = batch_size
         self._allow_unmeasured = allow_unmeasured
 
@@ -95,10 +95,7 @@ class GuardedSampler:
         SHA-256 of `bundle.json`, which pins all other files. `threads` is the number of threads inside one operator.
         Raises BundleError, LineageError, AuditError and ConfigError.
         """
-        if isinstance(policy, str):
-            raise ConfigError("policy must be a list of concept names")
-        if not 0 <= limit <= 1:
-            raise ConfigError(f"limit must lie between 0 and 1, not {limit!r}")
+        _check_demands(engine, policy, limit)
         bundle = Bundle.open(path, digest=digest)
         required = tuple(policy or ())
         name = engine or choose_engine(bundle, required, limit=limit)
@@ -253,3 +250,14 @@ class GuardedSampler:
     def describe(self) -> dict[str, Any]:
         """The engines and guards, for reports."""
         return {"engines": self.components.describe(), "guards": [guard.name for guard in self.guards]}
+
+
+def _check_demands(engine: object, policy: object, limit: object) -> None:
+    """Raises ConfigError for arguments of `from_bundle` that have the wrong type or range."""
+    if engine is not None and not isinstance(engine, str):
+        raise ConfigError(f"engine must be the name of an engine, not {shown(engine)}")
+    names = policy if isinstance(policy, list | tuple | set | frozenset) else [None]
+    if policy is not None and not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"policy must be a list of concept names, not {shown(policy)}")
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1:
+        raise ConfigError(f"limit must lie between 0 and 1, not {shown(limit)}")

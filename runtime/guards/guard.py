@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pruneguard.errors import ConfigError, GuardFailure, Refusal
+from pruneguard.errors import ConfigError, GuardFailure, Refusal, shown
 from pruneguard.text.disguises import words_of
 from pruneguard.text.minors import mentions_minors
 
@@ -94,6 +94,17 @@ class ConceptTermsGuard:
 
     def check_image(self, image: Image) -> None:
         return None
+
+
+def check_guards(guards: Sequence[Guard]) -> tuple[Guard, ...]:
+    """The guards. Raises ConfigError for anything but a list or tuple of objects with a guard's name and methods."""
+    if not isinstance(guards, list | tuple):
+        raise ConfigError(f"guards must be a list of guards, not {shown(guards)}")
+    for guard in guards:
+        methods = (getattr(guard, name, None) for name in ("check_prompt", "check_image"))
+        if not isinstance(getattr(guard, "name", None), str) or not all(map(callable, methods)):
+            raise ConfigError(f"{shown(guard)} is not a guard: it needs a name, check_prompt and check_image")
+    return tuple(guards)
 
 
 def check_prompt(guards: Sequence[Guard], prompt: str, index: int, what: str = "prompt") -> tuple[Verdict, ...]:
