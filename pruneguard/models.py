@@ -28,7 +28,7 @@ from pruneguard.runtime.engines.torch_engine import PipelineTokenizer
 from pruneguard.runtime.sampling.settings import vae_scale
 from pruneguard.runtime.sampling.tokens import panics_as_errors, tell_apart, text_length
 from pruneguard.staging import write_failure
-from pruneguard.weights import check_files, check_tokenizer, check_weights, read_json
+from pruneguard.weights import check_files, check_sizes, check_tokenizer, check_weights, read_json
 
 HUB_FILES = (
     "model_index.json",
@@ -193,6 +193,9 @@ def load_pipeline(source: str | Path, *, dtype: torch.dtype = torch.float32) -> 
     classes = _component_classes(folder)
     for name in classes:
         check_files(folder / name)
+    for name in ("text_encoder", "unet", "vae"):
+        check_sizes(folder / name / "config.json")
+    check_sizes(folder / "scheduler" / "scheduler_config.json")
     check_tokenizer(folder / "tokenizer")
     check_weights(folder / "text_encoder", "model")
     for name in ("unet", "vae"):
