@@ -141,7 +141,7 @@ containers = st.one_of(
     st.dictionaries(st.text(max_size=3), singles, max_size=3),
     st.lists(st.lists(singles, max_size=2), max_size=2),
     pick([set(), {1, 2}, frozenset({"a"}), deque(["a"]), range(3), range(2**40), range(2**100)]),
-    st.sampled_from([50, 100_000]).map(nested),
+    st.sampled_from([50, 5_000]).map(nested),
 )
 objects = st.one_of(
     st.builds(Hostile),
