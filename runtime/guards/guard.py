@@ -137,8 +137,9 @@ def run_guards(
 
 def _sound(guard: str, verdict: object) -> Verdict:
     """Returns the verdict. Raises GuardFailure for a verdict that contradicts itself or has no finite score."""
-    sound = isinstance(verdict, Verdict) and isinstance(verdict.decision, str)
-    if not sound or verdict.decision not in ("allow", "refuse"):
+    known: tuple[object, ...] = ("allow", "refuse")
+    decision = verdict.decision if isinstance(verdict, Verdict) else None
+    if not isinstance(verdict, Verdict) or not isinstance(decision, str) or decision not in known:
         raise GuardFailure(f"{guard} gave no verdict; its image is withheld")
     if not all(_is_number(value) for value in (verdict.score, verdict.threshold)):
         raise GuardFailure(f"{guard} gave a score that is not a number; its image is withheld")

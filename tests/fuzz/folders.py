@@ -27,32 +27,37 @@ PANICS = {"type": "Split", "pattern": {"Regex": "(?:\\p{L}+\\p{L}+)+y"}, "behavi
 Change = tuple[str, str, Any]
 """A file, what is done to it, and with what."""
 
+
+def _each(file: str, key: str, *values: Any) -> list[tuple[str, str, Any]]:
+    return [(file, key, value) for value in values]
+
+
 _SETTINGS: list[tuple[str, str, Any]] = [
-    *((TOKENIZER_CONFIG, "model_max_length", value) for value in (0, 1, 1.5, True, -1, "77", 10**30, 1e30, None, [])),
-    *((TOKENIZER_CONFIG, "pad_token", value) for value in ("nothing", None, 5, {"content": 3}, "")),
+    *_each(TOKENIZER_CONFIG, "model_max_length", 0, 1, 1.5, True, -1, "77", 10**30, 1e30, None, []),
+    *_each(TOKENIZER_CONFIG, "pad_token", "nothing", None, 5, {"content": 3}, ""),
     (TOKENIZER_CONFIG, "tokenizer_class", "NoTokenizer"),
     (TOKENIZER_CONFIG, "auto_map", {"AutoTokenizer": ["code.Tokenizer", None]}),
     (TOKENIZER, "pre_tokenizer", PANICS),
     (TOKENIZER, "model", {"type": "BPE", "vocab": {}, "merges": []}),
-    *((SCHEDULER, "num_train_timesteps", value) for value in (10**9, 10**12, 0, -1, 1.5, "1000", None, True)),
-    *((SCHEDULER, "beta_schedule", value) for value in ("nothing", 3, None)),
-    *((SCHEDULER, "trained_betas", value) for value in ([], ["x"], [float("nan")], 10**9, {})),
-    *((TEXT, "num_hidden_layers", value) for value in (10**9, 10**5, 0, -1, 1.5, "1")),
-    *((TEXT, "max_position_embeddings", value) for value in (10**10, 10**7, 0, 1, "32", None)),
-    *((TEXT, "vocab_size", value) for value in (10**12, 10**7, 1, 0)),
-    *((TEXT, "num_attention_heads", value) for value in (0, 3, 10**9)),
-    *((TEXT, "hidden_act", value) for value in ("nothing", 3, None)),
-    *((UNET, "layers_per_block", value) for value in (10**9, 10**5, [1], 0, -1, "1", [[1]])),
-    *((UNET, "transformer_layers_per_block", value) for value in (10**9, 10**5, [[10**5]], None)),
-    *((UNET, "sample_size", value) for value in (10**9, 0, "x", None, [8, 8])),
-    *((UNET, "block_out_channels", value) for value in ([10**9, 10**9], [32], [], [32] * 10**4, "32")),
-    *((UNET, "num_class_embeds", value) for value in (10**10, 10**7, "x")),
-    *((UNET, "cross_attention_dim", value) for value in (10**9, [32, 32], None, "32")),
+    *_each(SCHEDULER, "num_train_timesteps", 10**9, 10**12, 0, -1, 1.5, "1000", None, True),
+    *_each(SCHEDULER, "beta_schedule", "nothing", 3, None),
+    *_each(SCHEDULER, "trained_betas", [], ["x"], [float("nan")], 10**9, {}),
+    *_each(TEXT, "num_hidden_layers", 10**9, 10**5, 0, -1, 1.5, "1"),
+    *_each(TEXT, "max_position_embeddings", 10**10, 10**7, 0, 1, "32", None),
+    *_each(TEXT, "vocab_size", 10**12, 10**7, 1, 0),
+    *_each(TEXT, "num_attention_heads", 0, 3, 10**9),
+    *_each(TEXT, "hidden_act", "nothing", 3, None),
+    *_each(UNET, "layers_per_block", 10**9, 10**5, [1], 0, -1, "1", [[1]]),
+    *_each(UNET, "transformer_layers_per_block", 10**9, 10**5, [[10**5]], None),
+    *_each(UNET, "sample_size", 10**9, 0, "x", None, [8, 8]),
+    *_each(UNET, "block_out_channels", [10**9, 10**9], [32], [], [32] * 10**4, "32"),
+    *_each(UNET, "num_class_embeds", 10**10, 10**7, "x"),
+    *_each(UNET, "cross_attention_dim", 10**9, [32, 32], None, "32"),
     (UNET, "pruning_plan", {"blocks": "x"}),
     (UNET, "pruning_plan", 5),
-    *((VAE, "layers_per_block", value) for value in (10**9, 10**5, 0, "1")),
-    *((VAE, "block_out_channels", value) for value in ([], [8] * 20, 8, [8, 8, "x"])),
-    *((VAE, "scaling_factor", value) for value in (0, "x", None, float("nan"))),
+    *_each(VAE, "layers_per_block", 10**9, 10**5, 0, "1"),
+    *_each(VAE, "block_out_channels", [], [8] * 20, 8, [8, 8, "x"]),
+    *_each(VAE, "scaling_factor", 0, "x", None, float("nan")),
 ]
 
 
@@ -87,9 +92,7 @@ class HarmedFolder:
 
 def contents(base: Path) -> dict[str, bytes]:
     """The content of every file of a folder, by its path."""
-    return {
-        path.relative_to(base).as_posix(): path.read_bytes() for path in sorted(base.rglob("*")) if path.is_file()
-    }
+    return {path.relative_to(base).as_posix(): path.read_bytes() for path in sorted(base.rglob("*")) if path.is_file()}
 
 
 @st.composite
@@ -131,30 +134,27 @@ def _header(draw: st.DrawFn, data: bytes) -> bytes:
 
 def _index(draw: st.DrawFn, shard: str) -> bytes:
     """The content of an index that names a shard, or something else."""
-    weight_map = draw(
-        pick(
-            [
-                {"a": f"model-{shard}"},
-                {"a": shard},
-                {"a": 5},
-                {"a": None},
-                {"a": ["x"]},
-                {"a": "../x"},
-                {"a": "/etc/hostname"},
-                {"a": ""},
-                {"a": "."},
-                {"a": ".."},
-                {"a": "a\0b"},
-                {"a": "\ud800"},
-                {"a": "x" * 300},
-                {},
-                [],
-                5,
-                None,
-            ]
-        )
-    )
-    return encode({"metadata": draw(pick([{"total_size": 1}, {}, None, 5])), "weight_map": weight_map})
+    maps: list[Any] = [
+        {"a": f"model-{shard}"},
+        {"a": shard},
+        {"a": 5},
+        {"a": None},
+        {"a": ["x"]},
+        {"a": "../x"},
+        {"a": "/etc/hostname"},
+        {"a": ""},
+        {"a": "."},
+        {"a": ".."},
+        {"a": "a\0b"},
+        {"a": "\ud800"},
+        {"a": "x" * 300},
+        {},
+        [],
+        5,
+        None,
+    ]
+    metadata: list[Any] = [{"total_size": 1}, {}, None, 5]
+    return encode({"metadata": draw(pick(metadata)), "weight_map": draw(pick(maps))})
 
 
 def _apply(path: Path, how: str, value: Any) -> None:

@@ -160,7 +160,9 @@ def branches(depth: int) -> Craft:
     def craft(model: onnx.ModelProto, output: str) -> None:
         graph = helper.make_graph([], "leaf", [], [])
         for number in range(depth):
-            node = helper.make_node("If", ["yes"], [], then_branch=graph, else_branch=helper.make_graph([], "e", [], []))
+            node = helper.make_node(
+                "If", ["yes"], [], then_branch=graph, else_branch=helper.make_graph([], "e", [], [])
+            )
             graph = helper.make_graph([node], f"level{number}", [], [])
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(True), "yes"))
         model.graph.node.extend(graph.node)

@@ -13,7 +13,18 @@ from tests.fuzz.values import HUGE, odd, pick, shown, texts
 
 SIDE = 16
 """Pixels of the tiny bundle's images along one side."""
-NAMES = ("prompt", "seed", "steps", "guidance_scale", "negative_prompt", "height", "width", "cfg", "on_step", "cancelled")
+NAMES = (
+    "prompt",
+    "seed",
+    "steps",
+    "guidance_scale",
+    "negative_prompt",
+    "height",
+    "width",
+    "cfg",
+    "on_step",
+    "cancelled",
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,7 +69,9 @@ _sound = {
         st.sampled_from(["a red cat", "the house", ["a cat", "a dog"], ("a", "b", "c"), "!?.", "a" * 2000]),
         texts.filter(str.strip),
     ),
-    "seed": st.one_of(st.none(), st.integers(0, 2**63 - 4), st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3)),
+    "seed": st.one_of(
+        st.none(), st.integers(0, 2**63 - 4), st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3)
+    ),
     "steps": st.one_of(st.none(), st.integers(1, 6)),
     "guidance_scale": st.one_of(st.none(), st.floats(0, 30), st.lists(st.floats(0, 30), min_size=1, max_size=3)),
     "negative_prompt": st.sampled_from(["", "a dog", ["", "a dog"]]),

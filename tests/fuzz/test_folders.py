@@ -22,9 +22,7 @@ def test_every_model_folder_is_loaded_or_refused_by_one_of_our_errors(
     tiny_folder: Path, tmp_path: Path, count: int
 ) -> None:
     harness = Harness(DEADLINE, GROWTH)
-    harness.explore(
-        folders(tiny_folder, contents(tiny_folder)), lambda folder: folder.load(tmp_path / "folder"), count
-    )
+    harness.explore(folders(tiny_folder, contents(tiny_folder)), lambda folder: folder.load(tmp_path / "folder"), count)
     assert harness.outcomes[RESULT] > count / 20
     assert harness.outcomes["invalid_model"] > count / 4
 
@@ -36,7 +34,7 @@ def test_a_model_folder_whose_errors_are_not_translated_is_found(
         return kind.from_pretrained(folder, local_files_only=True, **options)
 
     monkeypatch.setattr("pruneguard.models._load", untranslated)
-    with pytest.raises(Fault, match="is not one of our errors: .*"):
+    with pytest.raises(Fault, match=r"is not one of our errors: .*"):
         Harness(DEADLINE, GROWTH).explore(
             folders(tiny_folder, contents(tiny_folder)), lambda folder: folder.load(tmp_path / "folder"), 300
         )

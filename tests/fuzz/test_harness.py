@@ -61,7 +61,7 @@ def test_what_a_thread_of_a_case_raises_is_a_fault() -> None:
 
 def test_memory_that_grows_is_a_fault() -> None:
     kept: list[bytes] = []
-    with pytest.raises(Fault, match="the memory grew by [0-9]+ MiB, more than 16 MiB, over 100 cases"):
+    with pytest.raises(Fault, match=r"the memory grew by [0-9]+ MiB, more than 16 MiB, over 100 cases"):
         Harness(5, GROWTH).explore(st.integers(), lambda number: kept.append(b"x" * 2**20), 100)
 
 

@@ -32,5 +32,5 @@ def test_a_manifest_whose_error_is_not_translated_is_found(
 ) -> None:
     unchecked = {**formats.READERS, 2: lambda document, where: msgspec.convert(document, Manifest)}
     monkeypatch.setattr(formats, "READERS", unchecked)
-    with pytest.raises(Fault, match="ValidationError is not one of our errors: .*format-2: a file"):
+    with pytest.raises(Fault, match=r"ValidationError is not one of our errors: .*format-2: a file"):
         Harness(DEADLINE, GROWTH).explore(manifests(bases), HarmedBundle.load, 200)

@@ -33,5 +33,5 @@ def test_every_request_ends_with_images_or_one_of_our_errors(sampler: GuardedSam
 
 def test_a_request_with_a_check_taken_away_is_found(sampler: GuardedSampler, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pruneguard.runtime.sampling.request.check_guidance", lambda scale: float(scale))
-    with pytest.raises(Fault, match="is not one of our errors: .*guidance_scale="):
+    with pytest.raises(Fault, match=r"is not one of our errors: .*guidance_scale="):
         Harness(DEADLINE, GROWTH).explore(requests(), lambda request: request.send(sampler), 500)
