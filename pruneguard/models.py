@@ -147,11 +147,24 @@ class Pipeline:
 
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
-        """Final hidden states (B, text_tokens, D) of the prompts, padded and cut to `text_tokens`."""
-        tokens = self.tokenizer(
-            list(prompts), padding="max_length", max_length=self.text_tokens, truncation=True, return_tensors="pt"
-        )
-        states: Tensor = self.text_encoder(tokens.input_ids.to(self.text_encoder.device))[0]
+        """Final hidden states (B, text_tokens, D) of the prompts, padded and cut to `text_tokens`.
+
+        Raises ModelError if the tokenizer or the text encoder fails, and torch.OutOfMemoryError.
+        """
+        try:
+            with panics_as_errors():
+                tokens = self.tokenizer(
+                    list(prompts),
+                    padding="max_length",
+                    max_length=self.text_tokens,
+                    truncation=True,
+                    return_tensors="pt",
+                )
+            states: Tensor = self.text_encoder(tokens.input_ids.to(self.text_encoder.device))[0]
+        except (PruneguardError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # some wrong settings of a text encoder fail only when it runs
+            raise ModelError(f"{self.source}: cannot encode a text ({_one_line(error)}); {_AGAIN}") from error
         return states
 
     def to_diffusers(self) -> Any:
@@ -295,8 +308,11 @@ def _load(kind: Any, folder: Path, **options: Any) -> Any:
     except PruneguardError as error:
         raise ModelError(f"{folder}: {error}") from error
     except Exception as error:  # on a damaged file the libraries raise errors of many unrelated classes
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ModelError(f"{folder}: cannot be loaded ({said}); download the model again") from error
+        raise ModelError(f"{folder}: cannot be loaded ({_one_line(error)}); {_AGAIN}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _load_weights(kind: Any, folder: Path, **options: Any) -> Any:

@@ -177,6 +177,16 @@ def test_a_shard_whose_name_no_file_system_takes_is_a_model_error(tiny_folder: P
         load_pipeline(folder)
 
 
+def test_a_text_encoder_that_fails_only_when_it_runs_is_a_model_error(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = _copy(tiny_folder, tmp_path / "model")
+    config = folder / "text_encoder" / "config.json"
+    content = json.loads(config.read_text())
+    config.unlink()
+    config.write_text(json.dumps({**content, "eos_token_id": None}))
+    with pytest.raises(ModelError, match="cannot encode a text .*; download the model again"):
+        load_pipeline(folder).encode_text(["a cat"])
+
+
 @pytest.mark.parametrize("craft", ["beyond float", "near infinite"])
 @pytest.mark.parametrize("component", ["unet", "vae_decoder"])
 def test_an_output_beyond_float32_is_an_engine_error(
