@@ -90,6 +90,15 @@ class Cancelled(PruneguardError):
     code = "cancelled"
 
 
+def shown(value: object, most: int = 80) -> str:
+    """A wrong value in a message: the first `most` characters of its repr in one line, or its type if it has none."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # a whole number of thousands of digits, a list of thousands of levels, or a repr that fails
+        return f"a value of type {type(value).__name__} that cannot be written out"
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the names that are similar to it, and all known names."""
     names = sorted(known)

@@ -28,7 +28,7 @@ from pruneguard.runtime.sampling.settings import vae_scale
 from pruneguard.runtime.sampling.tokens import PROBES, panics_as_errors, tell_apart, text_length
 from pruneguard.sources import HUB_FILES, KINDS, download, is_hub_id
 from pruneguard.staging import write_failure
-from pruneguard.weights import check_files, check_tokenizer, check_weights, read_json
+from pruneguard.weights import check_files, check_sizes, check_tokenizer, check_weights, read_json
 
 _AGAIN = "download the model again"
 
@@ -137,11 +137,24 @@ class Pipeline:
 
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
-        """Final hidden states (B, text_tokens, D) of the prompts, padded and cut to `text_tokens`."""
-        tokens = self.tokenizer(
-            list(prompts), padding="max_length", max_length=self.text_tokens, truncation=True, return_tensors="pt"
-        )
-        states: Tensor = self.text_encoder(tokens.input_ids.to(self.text_encoder.device))[0]
+        """Final hidden states (B, text_tokens, D) of the prompts, padded and cut to `text_tokens`.
+
+        Raises ModelError if the tokenizer or the text encoder fails, and torch.OutOfMemoryError.
+        """
+        try:
+            with panics_as_errors():
+                tokens = self.tokenizer(
+                    list(prompts),
+                    padding="max_length",
+                    max_length=self.text_tokens,
+                    truncation=True,
+                    return_tensors="pt",
+                )
+            states: Tensor = self.text_encoder(tokens.input_ids.to(self.text_encoder.device))[0]
+        except (PruneguardError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # some wrong settings of a text encoder fail only when it runs
+            raise ModelError(f"{self.source}: cannot encode a text ({_one_line(error)}); {_AGAIN}") from error
         return states
 
     def to_diffusers(self) -> Any:
@@ -184,6 +197,9 @@ def load_pipeline(source: str | Path, *, revision: str | None = None, dtype: tor
     classes = _component_classes(folder)
     for name in classes:
         check_files(folder / name)
+    for name in ("text_encoder", "unet", "vae"):
+        check_sizes(folder / name / "config.json")
+    check_sizes(folder / "scheduler" / "scheduler_config.json")
     check_tokenizer(folder / "tokenizer")
     check_weights(folder / "text_encoder", "model")
     for name in ("unet", "vae"):
@@ -288,8 +304,11 @@ def _load(kind: Any, folder: Path, **options: Any) -> Any:
     except PruneguardError as error:
         raise ModelError(f"{folder}: {error}") from error
     except Exception as error:  # on a damaged file the libraries raise errors of many unrelated classes
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ModelError(f"{folder}: cannot be loaded ({said}); download the model again") from error
+        raise ModelError(f"{folder}: cannot be loaded ({_one_line(error)}); {_AGAIN}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _load_weights(kind: Any, folder: Path, **options: Any) -> Any:

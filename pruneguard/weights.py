@@ -11,13 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pruneguard.errors import ModelError
+from pruneguard.errors import ModelError, shown
 
 LFS_POINTER = b"version https://git-lfs"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 TEXTS = (".json", ".txt")
 TEXT_LIMIT = 16 << 20
 """The most bytes of a configuration, an index or a vocabulary."""
+MAX_SIZE = 2**20
+"""The largest whole number in a configuration: channels, positions, tokens and timesteps have fewer."""
+MAX_LAYERS, MAX_LEVELS = 64, 64
+"""The most layers of a block or an encoder, and the most entries of a list such as that of the levels' channels."""
+_UNSIZED = ("pruning_plan", "trained_betas")  # their lists are long; what reads them checks them
 _WHOLE = "give a whole diffusers folder, or download the model again"
 
 
@@ -43,6 +48,27 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path}: must hold a JSON object; download the model again")
     return value
+
+
+def check_sizes(path: Path) -> None:
+    """Raises ModelError for a configuration with a size at which building the model would take all memory or hours."""
+    _check_sizes(path, "", read_json(path))
+
+
+def _check_sizes(path: Path, name: str, value: object) -> None:
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            if key not in _UNSIZED:
+                _check_sizes(path, str(key), entry)
+    elif isinstance(value, list):
+        if len(value) > MAX_LEVELS:
+            raise ModelError(f"{path}: `{name}` has {len(value)} entries; at most {MAX_LEVELS} are read; {_WHOLE}")
+        for entry in value:
+            _check_sizes(path, name, entry)
+    elif isinstance(value, int):
+        most = MAX_LAYERS if "layers" in name else MAX_SIZE
+        if abs(value) > most:
+            raise ModelError(f"{path}: `{name}` is {shown(value)}; at most {most} is read; {_WHOLE}")
 
 
 def check_files(folder: Path) -> None:
@@ -80,8 +106,9 @@ def check_safetensors(path: Path) -> None:
             _refuse_pointer(path, file.read(len(LFS_POINTER)))
         with safe_open(path, framework="numpy"):
             return
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror or error}); download the model again") from error
+    except (OSError, ValueError) as error:  # a name with a NUL or half a surrogate pair is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{path}: cannot be read ({reason}); download the model again") from error
     except SafetensorError as error:
         if "file not fully covered" not in str(error):  # the header itself is wrong
             reason = str(error).removeprefix("Error while deserializing header: ")

@@ -8,16 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from pruneguard.bundle import Bundle, Space
-from pruneguard.errors import ConfigError, GuardFailure, LineageError, PruneguardError, RequestError
+from pruneguard.errors import ConfigError, GuardFailure, LineageError, PruneguardError, shown
 
 from .engines.bundled import choose_engine, engine_components
 from .engines.deadline import DEADLINE_S
 from .engines.engine import Components, EngineError
-from .guards.guard import Guard, GuardRefusal, MinorsGuard, Verdict, check_image, check_prompt
+from .guards.guard import Guard, GuardRefusal, MinorsGuard, Verdict, check_guards, check_image, check_prompt
 from .measured import check_measured, measured_space, own_space
 from .outcomes import Drawn, Outcome, outcome_of
 from .sampling.memory import STABLE_DIFFUSION, check_memory, memory_budget
-from .sampling.request import MAX_BATCH, MAX_PROMPTS, Request, RequestOptions, make_request, spread_seeds
+from .sampling.request import (
+    MAX_BATCH,
+    Request,
+    RequestOptions,
+    check_callbacks,
+    make_request,
+    read_prompts,
+    spread_seeds,
+)
 from .sampling.sampler import IsCancelled, OnStep, draw_each, stop_if
 
 if TYPE_CHECKING:
@@ -61,10 +69,10 @@ class GuardedSampler:
         engine: str = "",
     ) -> None:
         if type(batch_size) is not int or not 1 <= batch_size <= MAX_BATCH:
-            raise ConfigError(f"batch_size must be a whole number from 1 to {MAX_BATCH}, not {batch_size!r}")
+            raise ConfigError(f"batch_size must be a whole number from 1 to {MAX_BATCH}, not {shown(batch_size)}")
         self.components = components
         self.engine = engine
-        self.guards: tuple[Guard, ...] = (MinorsGuard(), *guards)
+        self.guards: tuple[Guard, ...] = (MinorsGuard(), *check_guards(guards))
         self._batch_size = batch_size
         self._budget = memory_budget(memory_mib)
         self._allow_unmeasured = allow_unmeasured
@@ -99,10 +107,7 @@ class GuardedSampler:
         call is stopped. Raises BundleError, LineageError, AuditError, ConfigError, and EngineError for a text encoder
         that does not tell prompts apart.
         """
-        if isinstance(policy, str):
-            raise ConfigError("policy must be a list of concept names")
-        if not 0 <= limit <= 1:
-            raise ConfigError(f"limit must lie between 0 and 1, not {limit!r}")
+        _check_demands(engine, policy, limit)
         bundle = Bundle.open(path, digest=digest)
         required = tuple(policy or ())
         name = engine or choose_engine(bundle, required, limit=limit)
@@ -144,6 +149,7 @@ class GuardedSampler:
         def fail(index: int, error: PruneguardError) -> None:
             raise error
 
+        check_callbacks(on_step=on_step, cancelled=cancelled)
         request = self._request(prompt, seed, **options)
         drawn = self._draw(request, fail, on_step, cancelled, strict=True)
         found = [drawn[index] for index in range(len(request.prompts))]
@@ -167,6 +173,7 @@ class GuardedSampler:
 
         Raises RequestError for a wrong request, before any engine runs, and Cancelled.
         """
+        check_callbacks(on_step=on_step, cancelled=cancelled)
         request = self._request(prompt, seed, **options)
         outcomes: dict[int, Outcome] = {}
 
@@ -180,9 +187,7 @@ class GuardedSampler:
         self, prompt: str | Sequence[str], seed: int | Sequence[int] | None, **options: Unpack[RequestOptions]
     ) -> Request:
         """The checked request. Raises RequestError."""
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        if len(prompts) > MAX_PROMPTS:
-            raise RequestError(f"a call may have at most {MAX_PROMPTS} prompts, not {len(prompts)}; make several calls")
+        prompts = read_prompts(prompt)
         request = make_request(
             self.components.sampler,
             prompts=prompts,
@@ -242,3 +247,14 @@ class GuardedSampler:
     def describe(self) -> dict[str, Any]:
         """The engines and guards, for reports."""
         return {"engines": self.components.describe(), "guards": [guard.name for guard in self.guards]}
+
+
+def _check_demands(engine: object, policy: object, limit: object) -> None:
+    """Raises ConfigError for arguments of `from_bundle` that have the wrong type or range."""
+    if engine is not None and not isinstance(engine, str):
+        raise ConfigError(f"engine must be the name of an engine, not {shown(engine)}")
+    names = policy if isinstance(policy, list | tuple | set | frozenset) else [None]
+    if policy is not None and not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"policy must be a list of concept names, not {shown(policy)}")
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1:
+        raise ConfigError(f"limit must lie between 0 and 1, not {shown(limit)}")

@@ -206,7 +206,7 @@ def check_manifest(document: Mapping[str, Any], where: str) -> Manifest:
     """The manifest of a format 2 document, checked. Raises BundleError naming the field that is wrong."""
     try:
         manifest = msgspec.convert(document, Manifest, strict=True)
-    except (msgspec.ValidationError, ConfigError) as error:
+    except (msgspec.ValidationError, ConfigError, UnicodeEncodeError) as error:  # the last one: half a surrogate pair
         raise BundleError(f"{where}: {_plainly(error)}; make the bundle again, or install a newer pruneguard") from None
     keys = [(audit.concept, audit.subject, audit.unet) for audit in manifest.audits]
     if len(set(keys)) != len(keys):

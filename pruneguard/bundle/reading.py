@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from pruneguard.bundle.manifest import (
     check_relative,
     settings_digest,
 )
-from pruneguard.errors import AuditError, BundleError, ConfigError, InvalidAuditError, LineageError, nearest
+from pruneguard.errors import AuditError, BundleError, ConfigError, InvalidAuditError, LineageError, nearest, shown
 
 
 @dataclass(frozen=True)
@@ -72,22 +73,23 @@ class Bundle:
         `digest` is the expected SHA-256 of the manifest, 64 hexadecimal digits. Raises BundleError, LineageError for
         another digest, and ConfigError for a `digest` that is no digest.
         """
-        if digest is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
-            raise ConfigError(f"a digest has 64 hexadecimal digits, not {digest!r}; `pruneguard verify` prints it")
+        if digest is not None and not (isinstance(digest, str) and re.fullmatch(r"[0-9a-fA-F]{64}", digest)):
+            raise ConfigError(f"a digest has 64 hexadecimal digits, not {shown(digest)}; `pruneguard verify` prints it")
+        if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+            raise ConfigError(f"the path of a bundle must be a text, not {shown(path)}")
         folder = Path(path).absolute()
-        if not folder.exists():
-            _recover(folder)
         source = folder / MANIFEST
         try:
+            if not folder.exists():
+                _recover(folder)
             data = read_bounded(source, MANIFEST_LIMIT)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise BundleError(
                 f"{folder} is not a bundle: it has no {MANIFEST}; `pruneguard train` makes one"
             ) from error
-        except OSError as error:
-            raise BundleError(
-                f"{source} cannot be read ({error.strerror}); check it or copy the bundle again"
-            ) from error
+        except (OSError, ValueError) as error:  # a path with a NUL or half a surrogate pair is a ValueError
+            reason = getattr(error, "strerror", None) or error
+            raise BundleError(f"{source} cannot be read ({reason}); check it or copy the bundle again") from error
         found = hashlib.sha256(data).hexdigest()
         if digest is not None and digest.lower() != found:
             raise LineageError(f"{folder} has digest {found}, not the expected {digest}; get the right bundle")

@@ -114,7 +114,7 @@ def train_bundle(
             data,
             trained_concepts(concepts, prompts),
             settings,
-            Validation(prompts, detectors, controls or {}),
+            Validation(prompts, calibrated(detectors, controls or {}), controls or {}),
             folder,
             on_progress,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pruneguard.bundle import PrivateCopy, copy_folder
-from pruneguard.errors import ConfigError
+from pruneguard.errors import ConfigError, shown
 from pruneguard.registry import Registry
 
 from ..sampling.settings import SamplerSettings
@@ -16,6 +16,8 @@ from ..sampling.tokens import ClipTokenizer
 from .deadline import DEADLINE_S, check_deadline
 from .engine import Components, Engine
 
+MAX_THREADS = 1024
+"""The most threads inside one operator: each of them takes memory of its own as soon as an engine is loaded."""
 COMPONENTS = ("text_encoder", "unet", "vae_decoder")
 
 
@@ -34,8 +36,8 @@ class EngineOptions:
     own: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
-            raise ConfigError(f"threads must be a whole number from 1, not {self.threads!r}")
+        if self.threads is not None and (type(self.threads) is not int or not 1 <= self.threads <= MAX_THREADS):
+            raise ConfigError(f"threads must be a whole number from 1 to {MAX_THREADS}, not {shown(self.threads)}")
         check_deadline(self.deadline_s)
 
 

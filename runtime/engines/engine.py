@@ -71,7 +71,8 @@ def run_engine(
     found = engine.run(inputs, (output,)).get(output)
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
         raise EngineError(f"{name} gave no numbers as {output!r}; export it again")
-    values = np.asarray(found, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused as such
+        values = np.asarray(found, dtype=np.float32)
     expected = tuple(size if want is None else want for size, want in zip(values.shape, shape, strict=False))
     if values.ndim != len(shape) or values.shape != expected:
         raise EngineError(f"{name} gave shape {values.shape} where {tuple(shape)} is due; export it again")

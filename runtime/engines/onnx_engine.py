@@ -233,7 +233,7 @@ def _open_session(files: PrivateCopy, threads: int | None, providers: list[str])
     path = files.source / GRAPH
     within = external_locations(files, GRAPH)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised; it must not appear on the terminal besides
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pruneguard.errors import ConfigError, GuardFailure, Refusal
+from pruneguard.errors import ConfigError, GuardFailure, Refusal, shown
 from pruneguard.text.disguises import words_of
 from pruneguard.text.minors import mentions_minors
 
@@ -96,6 +96,17 @@ class ConceptTermsGuard:
         return None
 
 
+def check_guards(guards: Sequence[Guard]) -> tuple[Guard, ...]:
+    """The guards. Raises ConfigError for anything but a list or tuple of objects with a guard's name and methods."""
+    if not isinstance(guards, list | tuple):
+        raise ConfigError(f"guards must be a list of guards, not {shown(guards)}")
+    for guard in guards:
+        methods = (getattr(guard, name, None) for name in ("check_prompt", "check_image"))
+        if not isinstance(getattr(guard, "name", None), str) or not all(map(callable, methods)):
+            raise ConfigError(f"{shown(guard)} is not a guard: it needs a name, check_prompt and check_image")
+    return tuple(guards)
+
+
 def check_prompt(guards: Sequence[Guard], prompt: str, index: int, what: str = "prompt") -> tuple[Verdict, ...]:
     """The verdicts on prompt number `index`. Raises GuardRefusal, or GuardFailure if a guard cannot decide."""
     return run_guards([(guard.name, partial(guard.check_prompt, prompt)) for guard in guards], what, index)
@@ -126,7 +137,9 @@ def run_guards(
 
 def _sound(guard: str, verdict: object) -> Verdict:
     """Returns the verdict. Raises GuardFailure for a verdict that contradicts itself or has no finite score."""
-    if not isinstance(verdict, Verdict) or verdict.decision not in ("allow", "refuse"):
+    known: tuple[object, ...] = ("allow", "refuse")
+    decision = verdict.decision if isinstance(verdict, Verdict) else None
+    if not isinstance(verdict, Verdict) or not isinstance(decision, str) or decision not in known:
         raise GuardFailure(f"{guard} gave no verdict; its image is withheld")
     if not all(_is_number(value) for value in (verdict.score, verdict.threshold)):
         raise GuardFailure(f"{guard} gave a score that is not a number; its image is withheld")
@@ -136,7 +149,7 @@ def _sound(guard: str, verdict: object) -> Verdict:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, (int, float)) and -math.inf < value < math.inf
 
 
 def _binary(guard: str, refused: bool, concept: str) -> Verdict:

@@ -55,7 +55,8 @@ def decode_rows(components: Components, latents: Array) -> list[Pixels | EngineE
 
     Raises EngineError if the engine fails as a whole.
     """
-    scaled = latents / np.float32(components.sampler.scaling_factor)
+    with np.errstate(over="ignore"):  # the decoder's output is checked
+        scaled = latents / np.float32(components.sampler.scaling_factor)
     sides = (side * components.sampler.vae_scale for side in latents.shape[2:])
     pixels = run_engine(
         components.vae_decoder, "the VAE decoder", {"latent_sample": scaled}, "sample", (len(latents), 3, *sides)

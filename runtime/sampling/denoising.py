@@ -141,11 +141,7 @@ class Denoising:
             return dict.fromkeys(tickets, error)
         moved: dict[int, tuple[Array, Any] | EngineError] = {}
         for index, (ticket, row) in enumerate(zip(tickets, rows, strict=True)):
-            output = _guided(with_text[index], without.get(index), row.scale)
-            if isinstance(output, EngineError):
-                moved[ticket] = output
-            else:
-                moved[ticket] = row.solver.step(row.state, output, row.sample)
+            moved[ticket] = _moved(row, with_text[index], without.get(index))
         return moved
 
     def _predict(self, rows: Sequence[_Running]) -> tuple[list[Output], dict[int, Output]]:
@@ -172,6 +168,18 @@ class Denoising:
             "encoder_hidden_states": np.stack(states),
         }
         return run_engine(self._unet, "the UNet", inputs, "out_sample", inputs["sample"].shape)
+
+
+def _moved(row: _Running, with_text: Output, without: Output | None) -> tuple[Array, Any] | EngineError:
+    """The row's next sample and state, or the error of its outputs or of a sample that left the range of float32."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        output = _guided(with_text, without, row.scale)
+        if isinstance(output, EngineError):
+            return output
+        sample, state = row.solver.step(row.state, output, row.sample)
+    if not np.isfinite(sample).all():
+        return EngineError("the UNet gave values too large to denoise with; check the engine's precision")
+    return sample, state
 
 
 def _guided(with_text: Output, without: Output | None, scale: np.float32) -> Output:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
-from pruneguard.errors import PruneguardError, RequestError
+from pruneguard.errors import PruneguardError, RequestError, shown
 
 if TYPE_CHECKING:
     from .settings import SamplerSettings
@@ -94,23 +95,47 @@ def make_request(
     )
 
 
+def read_prompts(prompt: str | Iterable[str]) -> list[str]:
+    """The prompts of one call: a text is one prompt. Raises RequestError for more than MAX_PROMPTS of them.
+
+    Nothing is read beyond that number, so a generator without an end is refused too.
+    """
+    if isinstance(prompt, str):
+        return [prompt]
+    try:
+        prompts = list(itertools.islice(prompt, MAX_PROMPTS + 1))
+        count = len(prompt) if isinstance(prompt, Sized) else len(prompts)
+    except Exception as error:  # an iterator of the caller may raise anything
+        raise RequestError(f"prompt must be a text or a list of texts, not {shown(prompt)}") from error
+    if len(prompts) > MAX_PROMPTS:
+        raise RequestError(f"a call may have at most {MAX_PROMPTS} prompts, not {count}; make several calls")
+    return prompts
+
+
+def check_callbacks(**callbacks: object) -> None:
+    """Raises RequestError, which names the argument, for a callback that is neither None nor callable."""
+    for name, callback in callbacks.items():
+        if callback is not None and not callable(callback):
+            raise RequestError(f"{name} must be a function or None, not {shown(callback)}")
+
+
 def spread_seeds(seed: int | Sequence[int] | None, count: int) -> Sequence[int]:
     """One seed for each of `count` images: a single one counts up, None draws them. Raises RequestError."""
     if seed is None:
         return [secrets.randbelow(2**32) for _ in range(count)]
     if isinstance(seed, int) and not isinstance(seed, bool):
         if not 0 <= seed <= MAX_SEED - count + 1:
-            raise RequestError(f"seed must be from 0 to {MAX_SEED - count + 1} for {count} prompts, not {_shown(seed)}")
+            raise RequestError(f"seed must be from 0 to {MAX_SEED - count + 1} for {count} prompts, not {shown(seed)}")
         return range(seed, seed + count)
     if isinstance(seed, bool) or not isinstance(seed, Sequence):
-        raise RequestError(f"seed must be a whole number or a list of them, not {_shown(seed)}")
+        raise RequestError(f"seed must be a whole number or a list of them, not {shown(seed)}")
     return seed
 
 
 def check_cfg(cfg: Guidance) -> Guidance:
     """Returns `cfg`. Raises RequestError unless it is 'batched' or 'sequential'."""
-    if cfg not in get_args(Guidance):
-        raise RequestError(f"cfg must be 'batched' or 'sequential', not {cfg!r}")
+    if not isinstance(cfg, str) or cfg not in get_args(Guidance):
+        raise RequestError(f"cfg must be 'batched' or 'sequential', not {shown(cfg)}")
     return cfg
 
 
@@ -124,11 +149,12 @@ def check_guidance(
 ) -> float:
     """A guidance scale, from 0 to MAX_GUIDANCE. Raises `error`, which calls the number `name`."""
     try:
-        number = math.nan if isinstance(value, (bool, str)) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
+        text = isinstance(value, (bool, str, bytes, bytearray))
+        number = math.nan if text else float(value)  # type: ignore[arg-type]
+    except Exception:  # a value of any type may come here, and its own conversion may raise anything
         number = math.nan
     if not 0 <= number <= MAX_GUIDANCE:
-        raise error(f"{name} must be a number from 0 to {MAX_GUIDANCE:g}, not {_shown(value)}")
+        raise error(f"{name} must be a number from 0 to {MAX_GUIDANCE:g}, not {shown(value)}")
     return number
 
 
@@ -145,27 +171,24 @@ def _rows(name: str, value: Any, count: int) -> list[Any]:
     """One entry for each image: a single value is repeated, a sequence must have the right length."""
     if isinstance(value, str) or not hasattr(value, "__len__"):
         return [value] * count
-    if len(value) != count:
-        raise RequestError(f"{name} has {len(value)} entries for {count} prompts; give one for each")
-    return list(value)
+    try:
+        given = len(value)
+        entries = list(value) if given == count else []
+    except Exception as error:  # an array without axes, a range beyond all bounds, or a type that refuses
+        raise RequestError(f"{name} must be one value or a list of {count}, not {shown(value)}") from error
+    if given != count:
+        raise RequestError(f"{name} has {given} entries for {count} prompts; give one for each")
+    return entries
 
 
 def _whole(name: str, value: object, low: int, high: int, error: type[PruneguardError] = RequestError) -> int:
     try:
         number = -1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
+    except Exception:  # a value of any type may come here, and its own conversion may raise anything
         number = -1
     if not low <= number <= high:
-        raise error(f"{name} must be a whole number from {low} to {high}, not {_shown(value)}")
+        raise error(f"{name} must be a whole number from {low} to {high}, not {shown(value)}")
     return number
-
-
-def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # Python does not write out integers of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _text(value: object) -> str:

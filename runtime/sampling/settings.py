@@ -13,7 +13,7 @@ from .request import check_guidance, check_steps
 from .solver import SOLVERS, Solver
 from .tokens import LEAST_TOKENS
 
-LARGEST_FACTOR = 1e6
+LEAST_FACTOR, LARGEST_FACTOR = 1e-6, 1e6
 RANGES = {
     "latent_channels": (1, 1024),
     "latent_size": (1, 4096),
@@ -48,8 +48,10 @@ class SamplerSettings:
             if type(value) is not int or not least <= value <= most:
                 raise ConfigError(f"sampler {name} must be a whole number from {least} to {most}, not {value!r}")
         factor = self.scaling_factor
-        if type(factor) not in (int, float) or not 0 < factor <= LARGEST_FACTOR:
-            raise ConfigError(f"sampler scaling_factor must be a finite positive number, not {factor!r}")
+        if type(factor) not in (int, float) or not LEAST_FACTOR <= factor <= LARGEST_FACTOR:
+            raise ConfigError(
+                f"sampler scaling_factor must be a number from {LEAST_FACTOR:g} to {LARGEST_FACTOR:g}, not {factor!r}"
+            )
         check_steps(self.steps, name="sampler steps", error=ConfigError)
         check_guidance(self.guidance_scale, name="sampler guidance_scale", error=ConfigError)
         if not isinstance(self.scheduler, Mapping):
