@@ -183,7 +183,7 @@ def test_a_text_encoder_that_fails_only_when_it_runs_is_a_model_error(tiny_folde
     content = json.loads(config.read_text())
     config.unlink()
     config.write_text(json.dumps({**content, "eos_token_id": None}))
-    with pytest.raises(ModelError, match="cannot encode a text .*; download the model again"):
+    with pytest.raises(ModelError, match=r"cannot encode a text .*; download the model again"):
         load_pipeline(folder).encode_text(["a cat"])
 
 
