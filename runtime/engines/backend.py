@@ -75,4 +75,10 @@ def open_components(
     for name in COMPONENTS:
         with copy_folder(folder / name) as files:
             engines[name] = chosen.open(files, name, options)
-    return Components(**engines, tokenizer=tokenizer, sampler=sampler)
+    return Components(
+        text_encoder=engines["text_encoder"],
+        unet=engines["unet"],
+        vae_decoder=engines["vae_decoder"],
+        tokenizer=tokenizer,
+        sampler=sampler,
+    )
