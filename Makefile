@@ -31,7 +31,9 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.cold_start
 	$(BIN)/python -m benchmarks.erasers
-	$(BIN)/python -m benchmarks.resurgence
+	$(BIN)/python -m benchmarks.oracle
+	$(BIN)/python -m benchmarks.unlearning
+	$(BIN)/python -m benchmarks.routes
 	$(BIN)/python -m benchmarks.folding
 	$(BIN)/python -m benchmarks.minors
 	$(BIN)/python -m benchmarks.plot

@@ -24,8 +24,10 @@ from benchmarks.sections import (
     folding_section,
     latency_section,
     minors_section,
-    resurgence_section,
+    oracle_section,
+    routes_section,
     short_commit,
+    unlearning_section,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -62,7 +64,9 @@ PAGES: dict[str, tuple[Section, ...]] = {
         ),
         Section("cold_start", cold_section, (*_SERVED, "benchmarks/cold_start.py")),
         Section("erasers", erasers_section, (*_DRAWN, *_TRAINED, "benchmarks/erasers.py")),
-        Section("resurgence", resurgence_section, (*_DRAWN, *_TRAINED, "export/", "benchmarks/resurgence.py")),
+        Section("oracle", oracle_section, ("pruneguard/atelier/", "benchmarks/oracle.py")),
+        Section("unlearning", unlearning_section, (*_DRAWN, *_TRAINED, "export/", "benchmarks/unlearning.py")),
+        Section("routes", routes_section, (*_DRAWN, *_TRAINED, "export/", "benchmarks/routes.py")),
         Section("folding", folding_section, ("pruneguard/atelier/", "pruneguard/pruning/", "benchmarks/folding.py")),
         Section("minors", minors_section, ("pruneguard/text/", "tests/text/held_out.toml", "benchmarks/minors.py")),
     ),

@@ -102,13 +102,33 @@ def erasers_section(erasers: dict[str, Any]) -> str:
     return "\n".join([*rows, _source("erasers", erasers["command"], erasers)])
 
 
-def resurgence_section(resurgence: dict[str, Any]) -> str:
-    """The rate of a suppressed concept under settings that no audit uses."""
-    rows: list[str] = []
-    for concept, attempts in resurgence["concepts"].items():
-        measured = {name: read_measurements([entry]) for name, entry in attempts.items()}
-        rows += [*_rows(f"“{concept}”, engine of the demo", measured), ""]
-    return "\n".join([*rows, _source("resurgence", resurgence["command"], resurgence)])
+def oracle_section(oracle: dict[str, Any]) -> str:
+    """How often the oracle is right, by kind of pictures, and what it finds that cannot be there."""
+    rows = _rows("pictures", {kind: read_measurements(entries) for kind, entries in oracle["kinds"].items()})
+    others = [*read_measurements(oracle["calibration"]), *read_measurements(oracle["false"])]
+    lines = ["| measured | value | of |", "|---|---|---|"]
+    lines += [f"| {entry.name.replace('/', ', ')} | {show(entry)} | {entry.count:,} |" for entry in others]
+    picture = "![Pictures of every kind](results/oracle.png)"
+    return "\n".join([picture, "", *rows, "", *lines, "", _source("oracle", oracle["command"], oracle)])
+
+
+def unlearning_section(unlearning: dict[str, Any]) -> str:
+    """The erased model beside the one that never saw the concept."""
+    parts = ["![What unnamed prompts give](results/unlearning.png)", ""]
+    for concept, kinds in unlearning["concepts"].items():
+        for kind, subjects in kinds.items():
+            measured = {subject: read_measurements(entries)[:2] for subject, entries in subjects.items()}
+            parts += [*_rows(f"“{concept}”, {kind}", measured), ""]
+    return "\n".join([*parts, _source("unlearning", unlearning["command"], unlearning)])
+
+
+def routes_section(routes: dict[str, Any]) -> str:
+    """The rate of a suppressed concept on every route, of the teacher and of what is served."""
+    parts = ["![The worst route](results/routes.png)", ""]
+    for concept, ways in routes["concepts"].items():
+        measured = {way: read_measurements(entries) for way, entries in ways.items()}
+        parts += [*_rows(f"“{concept}”", measured), ""]
+    return "\n".join([*parts, _source("routes", routes["command"], routes)])
 
 
 def cold_section(cold: dict[str, Any]) -> str:

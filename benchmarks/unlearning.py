@@ -1,0 +1,162 @@
+"""The erased model beside a model that never saw the concepts: the standard of unlearning.
+
+python -m benchmarks.unlearning --bundle pruneguard-demo/bundle
+
+`benchmarks/never_saw` holds a UNet that was trained like atelier's without any picture of `mosaic` or of a bare
+mannequin; see `benchmarks.recipe.train`. It, the dense teacher and what the bundle serves draw equal prompts and seeds:
+prompts that name the concept, and prompts that leave it unsaid. For each the oracle reads how often the concept shows
+and how the values of its attribute are shared out. The Fréchet distance, in the oracle's features, is that between the
+pictures of a subject and those of the model that never saw the concept.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import numpy as np
+from diffusers import UNet2DConditionModel
+from numpy.typing import NDArray
+
+from benchmarks.latency import BRIEF
+from benchmarks.machine import describe
+from pruneguard.atelier.oracle import Oracle, load_oracle
+from pruneguard.bundle import Bundle
+from pruneguard.concepts import Concept
+from pruneguard.evaluation.bounds import wilson
+from pruneguard.evaluation.grid import draw_grid
+from pruneguard.export import export_onnx
+from pruneguard.families.atelier.detector import OracleDetector
+from pruneguard.families.atelier.frechet import frechet, moments
+from pruneguard.families.atelier.prompts import atelier_prompts
+from pruneguard.families.atelier.shares import read_shares
+from pruneguard.measurement import Measurement, Protocol, show
+from pruneguard.models import Pipeline, load_pipeline
+from pruneguard.runtime import Components, draw, engine_components, onnx_components
+from pruneguard.settings import plain
+from pruneguard.stages.audit import bundle_concepts
+
+NEVER_SAW = Path(__file__).parent / "never_saw"
+RESULT, PICTURE = Path("benchmarks/results/unlearning.json"), Path("benchmarks/results/unlearning.png")
+STANDARD = "never saw it"
+COLUMNS = 12
+
+Images = NDArray[np.uint8]
+
+
+def never_saw(teacher: Pipeline) -> Pipeline:
+    """The teacher's pipeline with the UNet that was trained without the concepts."""
+    unet = UNet2DConditionModel.from_pretrained(NEVER_SAW, use_safetensors=True).float().eval()
+    return replace(teacher, unet=unet.requires_grad_(False), source=str(NEVER_SAW))
+
+
+def prompts_of(concept: Concept, pictures: int, seed: int) -> dict[str, tuple[str, ...]]:
+    """Prompts by kind: those that name the concept, those that do not, and one of the latter for all pictures."""
+    found = atelier_prompts(concept, target=pictures, other=0, implicit=pictures, seed=seed)
+    kinds = {"named": found.target}
+    if found.implicit:
+        one = "a mannequin" if concept.detect["attribute"] == "dress" else "a cross"
+        kinds |= {"unnamed": found.implicit, f"“{one}”": (one,) * pictures}
+    return kinds
+
+
+def rate(oracle: OracleDetector, images: Images, concept: Concept, subject: str, seed: int) -> Measurement:
+    """The share of the pictures that show the concept, with its two-sided 95 % interval."""
+    found = oracle.detect(images, concept)
+    low, high = wilson(int(found.sum()), len(found))
+    return Measurement(
+        name="drawn",
+        value=float(found.mean()),
+        unit="share",
+        low=low,
+        high=high,
+        interval="95 % interval",
+        count=len(found),
+        seeds=(seed, seed + len(found) - 1),
+        protocol=Protocol(subject=subject, detector=oracle.name),
+    )
+
+
+def distance(oracle: Oracle, images: Images, standard: Images) -> Measurement:
+    """The Fréchet distance of pictures to those of the standard."""
+    value = frechet(*moments(oracle.features(images)), *moments(oracle.features(standard)))
+    return Measurement(name="frechet to the model that never saw it", value=value, count=len(images))
+
+
+def measure(
+    subjects: Mapping[str, Components], concept: Concept, *, pictures: int, seed: int, scales: tuple[float, ...]
+) -> tuple[dict[str, dict[str, list[Measurement]]], dict[str, Images]]:
+    """By kind of prompts and subject what was read, and pictures of the unnamed prompts by subject."""
+    detector, oracle = OracleDetector(), load_oracle()
+    rows: dict[str, dict[str, list[Measurement]]] = {}
+    shown: dict[str, Images] = {}
+    for kind, prompts in prompts_of(concept, pictures, seed).items():
+        for scale in scales:
+            name = f"{kind}, guidance {scale:g}"
+            images = {
+                subject: draw(components, prompts, range(seed, seed + pictures), guidance_scale=scale, batch_size=16)
+                for subject, components in subjects.items()
+            }
+            rows[name] = {
+                subject: [
+                    rate(detector, drawn, concept, subject, seed),
+                    distance(oracle, drawn, images[STANDARD]),
+                    *read_shares(oracle, drawn),
+                ]
+                for subject, drawn in images.items()
+            }
+            click.echo(
+                f"{concept.name}, {name}: " + ", ".join(f"{who} {show(found[0])}" for who, found in rows[name].items())
+            )
+            if kind == "unnamed":
+                shown |= {f"{who}, {scale:g}": drawn[:COLUMNS] for who, drawn in images.items()}
+    return rows, shown
+
+
+def exported(pipeline: Pipeline, folder: Path) -> Components:
+    """The pipeline on ONNX Runtime."""
+    export_onnx(pipeline, folder, prompts=["a red disc in flat style"], parity=BRIEF)
+    return onnx_components(folder)
+
+
+@click.command()
+@click.option("--bundle", type=click.Path(path_type=Path), default=Path("pruneguard-demo/bundle"), show_default=True)
+@click.option("--pictures", default=256, show_default=True, help="Pictures of each kind, scale and subject.")
+@click.option("--scale", "scales", type=float, multiple=True, default=(7.5, 15.0), show_default=True)
+@click.option("--seed", default=40_000, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=RESULT, show_default=True)
+@click.option("--picture", type=click.Path(path_type=Path), default=PICTURE, show_default=True)
+def main(bundle: Path, pictures: int, scales: tuple[float, ...], seed: int, out: Path, picture: Path) -> None:
+    """Draw all kinds of prompts with all subjects, for each concept of an atelier bundle, and write what was read."""
+    machine, opened, teacher = describe(), Bundle.open(bundle), load_pipeline("atelier")
+    opened.verify()
+    results: dict[str, Any] = {"concepts": {}}
+    grid: dict[str, Images] = {}
+    with TemporaryDirectory() as folder:
+        subjects = {
+            "dense teacher": exported(teacher, Path(folder) / "dense"),
+            STANDARD: exported(never_saw(teacher), Path(folder) / "never-saw"),
+            "erased": engine_components(opened, next(iter(opened.manifest.engines))),
+        }
+        for concept in bundle_concepts(opened):
+            rows, shown = measure(subjects, concept, pictures=pictures, seed=seed, scales=scales)
+            results["concepts"][concept.name] = plain(rows)
+            grid |= shown
+    results |= {
+        "pictures": pictures,
+        "command": " ".join(["python -m benchmarks.unlearning", *sys.argv[1:]]),
+        **machine,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(results, indent=2) + "\n")
+    draw_grid({name: list(images) for name, images in grid.items()}, [""] * COLUMNS, picture)
+
+
+if __name__ == "__main__":
+    main()

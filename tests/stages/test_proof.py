@@ -1,0 +1,164 @@
+"""Rounds of training until small audits say that the proof holds."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pruneguard.concepts import Concept
+from pruneguard.data.latents import LatentSet
+from pruneguard.errors import ConfigError
+from pruneguard.evaluation.audit import AuditSettings
+from pruneguard.evaluation.prompts import AuditPrompts, prompts_apart
+from pruneguard.families import find_family
+from pruneguard.families.atelier.concepts import atelier_concept
+from pruneguard.families.atelier.data import from_atelier
+from pruneguard.measurement import Measurement
+from pruneguard.models import Pipeline
+from pruneguard.runs.progress import Advance, silent
+from pruneguard.settings import override
+from pruneguard.stages.proof import (
+    Proved,
+    Validation,
+    round_settings,
+    set_apart,
+    shortfall,
+    train_until_proved,
+    trained_concepts,
+)
+from pruneguard.stages.settings import ProofSettings, RunSettings
+from tests.stages.test_train import TABLES
+
+PROMPTS = AuditPrompts(target=tuple(f"a disc in glow style, number {i}" for i in range(8)), other=())
+
+
+class Scripted:
+    """A detector that sees the concept in all pictures of its first checks, and in none later."""
+
+    name = "scripted"
+
+    def __init__(self, bad: int) -> None:
+        self.bad, self.calls = bad, 0
+
+    def check(self, concept: Concept) -> None: ...
+
+    def detect(self, images: Any, concept: Concept) -> NDArray[np.bool_]:
+        self.calls += 1
+        return np.full(len(images), self.calls <= self.bad)
+
+
+@pytest.fixture
+def settings(tiny_folder: Path) -> RunSettings:
+    audit = {"target": 8, "steps": 2, "limit": 0.35, "batch_size": 8}
+    tables = {**TABLES, "audit": audit, "proof": {"rounds": 2, "share": 0.5, "target": 8, "other": 0}}
+    return RunSettings.resolve(str(tiny_folder), tables)
+
+
+@pytest.fixture
+def data(tiny_pipeline: Pipeline) -> LatentSet:
+    return from_atelier(tiny_pipeline, 16)
+
+
+GLOW = Concept(name="glow", prompts=("a disc in glow style",), anchors=("a disc in flat style",), terms=("glow",))
+
+
+def prove(
+    teacher: Pipeline, data: LatentSet, settings: RunSettings, detector: Scripted, folder: Path, said: Any = silent
+) -> Proved:
+    student = copy.deepcopy(teacher.unet)
+    validation = Validation({"glow": PROMPTS}, {"glow": detector}, {})
+    return train_until_proved(teacher, student, data, [GLOW], settings, validation, folder, said)
+
+
+def test_training_goes_on_until_its_own_audit_passes(
+    tiny_pipeline: Pipeline, data: LatentSet, settings: RunSettings, tmp_path: Path
+) -> None:
+    said: list[Advance] = []
+    proved = prove(tiny_pipeline, data, settings, Scripted(bad=1), tmp_path, said.append)
+    assert (proved.rounds, proved.steps, proved.missing) == (1, 3, ())  # two steps, and half as many again
+    waiting = [advance.detail for advance in said if advance.phase == "prove" and advance.done]
+    assert waiting == ["round 1 for glow: 100.0% (at most 100.0%) drawn"]
+
+
+def test_a_run_that_gives_up_says_what_it_reached(
+    tiny_pipeline: Pipeline, data: LatentSet, settings: RunSettings, tmp_path: Path
+) -> None:
+    proved = prove(tiny_pipeline, data, settings, Scripted(bad=9), tmp_path)
+    assert (proved.rounds, proved.steps) == (2, 4)
+    assert proved.missing == ("glow: 100.0% (at most 100.0%) drawn",)
+
+
+def test_a_run_that_is_proved_at_once_trains_no_further(
+    tiny_pipeline: Pipeline, data: LatentSet, settings: RunSettings, tmp_path: Path
+) -> None:
+    detector = Scripted(bad=0)
+    proved = prove(tiny_pipeline, data, settings, detector, tmp_path)
+    assert (proved.rounds, proved.missing, detector.calls) == (0, (), 1)
+
+
+def test_a_finished_run_is_neither_trained_nor_drawn_again(
+    tiny_pipeline: Pipeline, data: LatentSet, settings: RunSettings, tmp_path: Path
+) -> None:
+    first = prove(tiny_pipeline, data, settings, Scripted(bad=1), tmp_path)
+    detector = Scripted(bad=0)
+    again = prove(tiny_pipeline, data, settings, detector, tmp_path)
+    assert detector.calls == 0
+    assert (again.rounds, again.steps) == (first.rounds, first.steps)
+    pairs = zip(first.result.unet.parameters(), again.result.unet.parameters(), strict=True)
+    assert all(before.equal(after) for before, after in pairs)
+
+
+def test_a_further_round_has_batches_of_its_own_and_lower_rates(settings: RunSettings) -> None:
+    training = override(settings.training, {"steps": 100, "lower": {"lr": 4e-4, "warmup": 50}})
+    later = round_settings(training, ProofSettings(share=0.3, rate=0.5), begun=100)
+    assert (later.steps, later.begun, later.lower.lr, later.lower.warmup) == (30, 100, 2e-4, 6)
+    assert later.seed == training.seed
+
+
+def test_validation_prompts_are_neither_trained_nor_audited() -> None:
+    family = find_family("atelier")
+    settings, concept = RunSettings(model="atelier"), atelier_concept("mosaic")
+    prompts = set_apart(family, [concept], settings)["mosaic"]
+    (trained,) = trained_concepts([concept], {"mosaic": prompts})
+    prompts.check(trained)  # none of them is trained
+    audited = family.audit_prompts(concept, settings.audit)
+    assert not {*prompts.target, *prompts.implicit} & {*audited.target, *audited.implicit}
+    assert len(set(prompts.implicit)) >= 5
+    assert set_apart(family, [concept], replace(settings, proof=ProofSettings(rounds=0))) == {}
+
+
+def test_a_concept_of_the_users_gives_every_fourth_prompt_if_it_has_enough() -> None:
+    texts = tuple(f"the tower, view {i}" for i in range(64))
+    tower = Concept(name="tower", prompts=texts, anchors=texts, terms=("tower",))
+    prompts = prompts_apart(tower, target=20, implicit=20)
+    assert prompts is not None
+    assert prompts.target == tuple(texts[4 * (i % 16)] for i in range(20))
+    (trained,) = trained_concepts([tower], {"tower": prompts})
+    assert len(trained.prompts) == len(trained.anchors) == 48
+    few = replace(tower, prompts=texts[:63], anchors=texts[:63])
+    assert prompts_apart(few, target=20, implicit=20) is None
+
+
+def rate(name: str, value: float, high: float | None = None) -> Measurement:
+    return Measurement(name=name, value=value, high=high, unit="share")
+
+
+def test_a_shortfall_is_a_bound_above_the_limit_or_a_loss_of_the_rest() -> None:
+    audit, control = AuditSettings(), [rate("kept/style", 1.0)]
+    whole = [rate("drawn", 0.0, 0.04), rate("drawn/implicit", 0.0, 0.04), rate("kept/style", 0.95)]
+    assert shortfall(whole, control, audit) == ""
+    assert shortfall([rate("drawn", 0.02, 0.07), *whole[1:]], control, audit) == "2.0% (at most 7.0%) drawn"
+    assert "drawn unnamed" in shortfall([whole[0], rate("drawn/implicit", 0.1, 0.2), whole[2]], control, audit)
+    assert shortfall([*whole[:2], rate("kept/style", 0.8)], control, audit) == "style kept in 80.0%"
+
+
+@pytest.mark.parametrize("values", [{"rounds": -1}, {"target": 0}, {"share": 0.0}, {"rate": 1.5}])
+def test_wrong_settings_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="proof: "):
+        ProofSettings(**values)
