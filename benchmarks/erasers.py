@@ -19,9 +19,9 @@ from benchmarks.machine import describe
 from pruneguard.measurement import read_measurements, show
 from pruneguard.models import load_pipeline
 from pruneguard.runtime import torch_components
-from pruneguard.stages.calibration import calibrated
+from pruneguard.stages.auditing.calibration import calibrated
+from pruneguard.stages.auditing.drawing import audit_components, find_detectors
 from pruneguard.stages.data import build_data
-from pruneguard.stages.drawing import audit_components, find_detectors
 from pruneguard.stages.prune import prune
 from pruneguard.stages.settings import RunSettings
 from pruneguard.staging import file_aside

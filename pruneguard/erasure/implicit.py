@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Generator, Tensor
@@ -100,10 +100,12 @@ class SteeredRows:
     text: Tensor
     """States of a prompt that names the concept, (K, L, D)."""
 
-    def within(self, start: int, stop: int, device: object = None) -> SteeredRows:
-        """Those of rows `start` up to `stop`, counted from `start`."""
+    def within(self, start: int, stop: int, device: Any = None) -> SteeredRows | None:
+        """Those of rows `start` up to `stop`, counted from `start`; None if there are none."""
         chosen = (self.rows >= start) & (self.rows < stop)
-        return SteeredRows((self.rows[chosen] - start).to(device), self.text[chosen].to(device))  # type: ignore[call-overload]
+        if not chosen.any():
+            return None
+        return SteeredRows((self.rows[chosen] - start).to(device), self.text[chosen].to(device))
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from pruneguard.families import family_of
 from pruneguard.runs.progress import OnProgress
 from pruneguard.runtime import Components, engine_components, torch_components
 from pruneguard.settings import convert
-from pruneguard.stages.audit_record import Judged, record_audits
-from pruneguard.stages.calibration import calibrated
-from pruneguard.stages.control import bundle_controls
-from pruneguard.stages.drawing import AUTO, audit_components, find_detectors
+from pruneguard.stages.auditing.calibration import calibrated
+from pruneguard.stages.auditing.control import bundle_controls
+from pruneguard.stages.auditing.drawing import AUTO, audit_components, find_detectors
+from pruneguard.stages.auditing.record import Judged, record_audits
 from pruneguard.stages.models import load_teacher
 
 

@@ -34,9 +34,9 @@ from pruneguard.runs.lock import run_alone
 from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import draw, engine_components, torch_components
 from pruneguard.settings import plain
-from pruneguard.stages.calibration import calibrated
+from pruneguard.stages.auditing.calibration import calibrated
+from pruneguard.stages.auditing.drawing import audit_components, find_detectors
 from pruneguard.stages.data import build_data
-from pruneguard.stages.drawing import audit_components, find_detectors
 from pruneguard.stages.export import ExportResult, export_bundle
 from pruneguard.stages.models import load_teacher
 from pruneguard.stages.prune import prune_in

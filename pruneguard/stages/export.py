@@ -17,10 +17,10 @@ from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import check_prompts_differ, open_engine
 from pruneguard.settings import Choice, plain
 from pruneguard.stages.audit import bundle_concepts, recorded_audit
-from pruneguard.stages.audit_record import Judged, record_audits
-from pruneguard.stages.calibration import calibrated
-from pruneguard.stages.control import bundle_controls
-from pruneguard.stages.drawing import audit_components, find_detectors
+from pruneguard.stages.auditing.calibration import calibrated
+from pruneguard.stages.auditing.control import bundle_controls
+from pruneguard.stages.auditing.drawing import audit_components, find_detectors
+from pruneguard.stages.auditing.record import Judged, record_audits
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from pruneguard.runs.processes import this_process
 from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import torch_components
 from pruneguard.settings import plain
-from pruneguard.stages.drawing import find_metrics
+from pruneguard.stages.auditing.drawing import find_metrics
 from pruneguard.stages.settings import ProofSettings, RunSettings
 from pruneguard.training import TrainResult, train
 from pruneguard.training.settings import TrainSettings

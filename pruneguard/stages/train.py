@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from pruneguard.bundle import DEFAULT_UNET, MODEL, Bundle, BundleDraft, Policy, Stage, write_bundle
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
+from pruneguard.evaluation.detectors.detector import Detector
 from pruneguard.export import sampler_settings
 from pruneguard.measurement import Measurement
 from pruneguard.models import Pipeline
@@ -21,11 +22,11 @@ from pruneguard.runs.processes import this_process
 from pruneguard.runtime import torch_components
 from pruneguard.settings import plain
 from pruneguard.sources import public_name, without_paths
-from pruneguard.stages.audit_record import Judged, record_audits
-from pruneguard.stages.calibration import calibrated, check_reach
-from pruneguard.stages.control import Controls, draw_controls
+from pruneguard.stages.auditing.calibration import calibrated, check_reach
+from pruneguard.stages.auditing.control import Controls, draw_controls
+from pruneguard.stages.auditing.drawing import audit_components, find_detectors
+from pruneguard.stages.auditing.record import Judged, record_audits
 from pruneguard.stages.data import build_data
-from pruneguard.stages.drawing import audit_components, find_detectors
 from pruneguard.stages.lineage import model_digests, model_settings
 from pruneguard.stages.models import bundle_inputs, load_student, load_teacher
 from pruneguard.stages.proof import Proved, Validation, set_apart, train_until_proved, trained_concepts
@@ -89,15 +90,8 @@ def train_bundle(
                 else prune_in(folder, teacher, data, settings.prune, **_pruned_for(settings), on_progress=on_progress)
             )
             if draft and controls is None:
-                controls = draw_controls(
-                    teacher,
-                    concepts,
-                    settings.family,
-                    detectors,
-                    settings.audit,
-                    on_progress,
-                    folder=folder / "controls",
-                )
+                kept, family = folder / "controls", settings.family
+                controls = draw_controls(teacher, concepts, family, detectors, settings.audit, on_progress, folder=kept)
             if draft:
                 check_reach(controls or {}, settings.audit)
         macs = macs_record(teacher, student)
@@ -107,14 +101,14 @@ def train_bundle(
             if given
             else _prune_stage(settings, named, source, macs)
         )
-        prompts = set_apart(settings.family, concepts, settings)
+        prompts, looking = set_apart(settings.family, concepts, settings), calibrated(detectors, controls or {})
         proved = train_until_proved(
             teacher,
             student,
             data,
             trained_concepts(concepts, prompts),
             settings,
-            Validation(prompts, calibrated(detectors, controls or {}), controls or {}),
+            Validation(prompts, looking, controls or {}),
             folder,
             on_progress,
         )
@@ -124,14 +118,23 @@ def train_bundle(
             draft.add_stage(_train_stage(settings, source, data.digest, proved))
             _fill(draft, pipeline, settings, concepts, macs)
             _keep_safety_checker(settings, teacher, draft)
-            components = torch_components(pipeline)
-            looking = calibrated(detectors, controls or {})
-            results = audit_components(
-                MODEL, components, concepts, settings.family, looking, settings.audit, on_progress
-            )
-            audits = record_audits(draft, MODEL, results, controls or {}, settings.audit, trained=settings.audit)
+            audits = _audits(draft, pipeline, settings, concepts, looking, controls or {}, on_progress)
     process.wait_for_everyone()
     return Bundle.open(out), proved, audits
+
+
+def _audits(
+    draft: BundleDraft,
+    pipeline: Pipeline,
+    settings: RunSettings,
+    concepts: Sequence[Concept],
+    detectors: Mapping[str, Detector],
+    controls: Controls,
+    on_progress: OnProgress,
+) -> list[Judged]:
+    components, family, audit = torch_components(pipeline), settings.family, settings.audit
+    results = audit_components(MODEL, components, concepts, family, detectors, audit, on_progress)
+    return record_audits(draft, MODEL, results, controls, audit, trained=audit)
 
 
 def _fill(

@@ -46,19 +46,22 @@ def lower_terms(
     if settings.output_kd or settings.feature_kd:
         with torch.no_grad():
             wanted, wanted_features = forward_with_features(teacher, batch.noisy, batch.timesteps, batch.text)
+        # Every term is there whatever the rows are: the processes of a run average the same terms.
         whole = torch.ones(len(predicted), dtype=torch.bool, device=predicted.device)
         if batch.steered is not None and implicit and implicit.lower != "teacher":
             whole[batch.steered.rows] = False
             if implicit.lower == "steered":
                 wanted = _steered(teacher, batch, batch.steered, wanted.float(), implicit.lower_strength)
         distilled = whole | (implicit is not None and implicit.lower == "steered")
-        if settings.output_kd and distilled.any():
-            terms["output_kd"] = output_kd_loss(predicted[distilled], wanted[distilled]) * distilled.float().mean()
-        if settings.feature_kd and whole.any():
-            ours, theirs = (
-                {name: value[whole] for name, value in found.items()} for found in (features, wanted_features)
-            )
-            terms["feature_kd"] = feature_kd_loss(ours, theirs) * whole.float().mean()
+        nothing = 0 * predicted.sum()
+        if settings.output_kd:
+            part = distilled.float().mean()
+            loss = output_kd_loss(predicted[distilled], wanted[distilled]) if part else nothing
+            terms["output_kd"] = loss * part
+        if settings.feature_kd:
+            ours, theirs = ({k: v[whole] for k, v in found.items()} for found in (features, wanted_features))
+            part = whole.float().mean()
+            terms["feature_kd"] = (feature_kd_loss(ours, theirs) if part else nothing) * part
     return terms
 
 

@@ -15,7 +15,7 @@ from pruneguard.bundle import Audit, Policy, Space, Stage, write_bundle
 from pruneguard.cli import run
 from pruneguard.evaluation.audit import AuditResult
 from pruneguard.measurement import Measurement, Protocol
-from pruneguard.stages.audit_record import Judged
+from pruneguard.stages.auditing.record import Judged
 from tests.cli.checks import UNET, Fails, digests
 from tests.runtime.tiny_bundle import add_audit
 

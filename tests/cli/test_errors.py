@@ -306,7 +306,9 @@ def test_a_detector_that_sees_nothing_is_an_error_before_the_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("pruneguard.stages.train.find_detectors", lambda *_: {"glow": SeesNothing()})
-    monkeypatch.setattr("pruneguard.stages.train.train", lambda *_, **__: pytest.fail("the training began"))
+    monkeypatch.setattr(
+        "pruneguard.stages.train.train_until_proved", lambda *_, **__: pytest.fail("the training began")
+    )
     out, options = tmp_path / "out", ("--data", pictures, "--concepts", concept, "--config", settings)
     said = fails("train", "--model", tiny_folder, *options, "--out", out)
     assert said.startswith("an audit of 'glow' would show nothing: its detector sees the concept in 0.0% of the")

@@ -114,7 +114,9 @@ def test_captions_that_leave_the_concept_unsaid_are_steered_away_from_the_prompt
 
 def test_steered_rows_follow_a_cut_of_their_batch() -> None:
     whole = SteeredRows(torch.tensor([1, 4, 4]), torch.arange(3.0).view(3, 1, 1))
+    assert whole.within(2, 4) is None
     part = whole.within(3, 6)
+    assert part is not None
     assert (part.rows.tolist(), part.text.flatten().tolist()) == ([1, 1], [1.0, 2.0])
 
 

@@ -32,7 +32,7 @@ from pruneguard.registry import NoSettings
 from pruneguard.runs.progress import OnProgress, silent
 from pruneguard.runtime import Components, torch_components
 from pruneguard.settings import Choice, plain
-from pruneguard.stages.control import draw_controls
+from pruneguard.stages.auditing.control import draw_controls
 from pruneguard.stages.data import build_data
 from pruneguard.stages.settings import RunSettings
 from pruneguard.training.settings import TrainSettings
@@ -158,7 +158,7 @@ def bundle(tiny_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             policy=Policy(["fog"], 0.05),
             family="toy",
         )
-    monkeypatch.setattr("pruneguard.stages.control.torch_components", Teacher.of)
+    monkeypatch.setattr("pruneguard.stages.auditing.control.torch_components", Teacher.of)
     monkeypatch.setenv("COLUMNS", "140")
     return path
 
@@ -320,7 +320,7 @@ def test_kept_controls_are_those_of_the_same_space_and_prompts(
         return draws(0)(*given, **options)
 
     monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draw)
-    monkeypatch.setattr("pruneguard.stages.control.torch_components", Teacher.of)
+    monkeypatch.setattr("pruneguard.stages.auditing.control.torch_components", Teacher.of)
     family, eyes = find_family("toy"), {"fog": build_detector("sharp")}
 
     def drawn_anew(settings: AuditSettings, concept: Concept = FOG) -> bool:

@@ -136,7 +136,7 @@ def test_a_whole_request_gives_up_where_each_goes_on(parts: Components) -> None:
 
 
 def test_wrong_requests_and_cancelling_end_the_whole_call(parts: Components) -> None:
-    with pytest.raises(RequestError, match="steps must be at least 4"):
+    with pytest.raises(RequestError, match="steps must be 4"):
         outcomes(parts, steps=2)
     with pytest.raises(Cancelled):
         outcomes(parts, cancelled=lambda: True)

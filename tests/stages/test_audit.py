@@ -8,7 +8,7 @@ from pruneguard.bundle import Audit, Space
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.space import SpaceSettings
 from pruneguard.measurement import Measurement, Protocol
-from pruneguard.stages.audit_record import objection
+from pruneguard.stages.auditing.record import objection
 
 POINT = Space.point(25, 7.5)
 WIDE = Space(steps=(10, 50), guidance_scale=(1.0, 15.0))

@@ -25,8 +25,8 @@ from pruneguard.models import Pipeline
 from pruneguard.runs.progress import Advance, silent
 from pruneguard.runtime import Components, torch_components
 from pruneguard.stages.audit import audit_bundle
-from pruneguard.stages.calibration import SEEDS, calibrated, check_reach, measure_calibration, spread_prompts
-from pruneguard.stages.control import draw_controls
+from pruneguard.stages.auditing.calibration import SEEDS, calibrated, check_reach, measure_calibration, spread_prompts
+from pruneguard.stages.auditing.control import draw_controls
 
 FOG = Concept(
     name="fog",
@@ -92,7 +92,7 @@ def bundle(tiny_pipeline: Pipeline, family: Family, tmp_path: Path, monkeypatch:
             policy=Policy(["fog"], 0.05),
             family=family.name,
         )
-    monkeypatch.setattr("pruneguard.stages.control.torch_components", Teacher.of)
+    monkeypatch.setattr("pruneguard.stages.auditing.control.torch_components", Teacher.of)
     monkeypatch.setattr("pruneguard.stages.audit.find_detectors", lambda *_: {"fog": Gauge()})
     return path
 
@@ -119,7 +119,7 @@ def test_the_teacher_draws_as_many_pictures_of_each_kind_from_seeds_of_their_own
         assert (options["steps"], options["guidance_scale"]) == (2, 7.5)
         return draws(0)(components, prompts)
 
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draw)
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draw)
     seen: list[Advance] = []
     teacher = Teacher.of(tiny_pipeline)
     measured = measure_calibration("teacher", teacher, FOG, Gauge(), SETTINGS, seen.append)
@@ -144,7 +144,7 @@ def test_prompts_are_spread_over_the_whole_list_and_equal_ones_stand_together() 
 def test_a_control_has_the_calibration_and_the_bound_of_the_subject_allows_for_misses(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(0, dark=MISSED))
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0, dark=MISSED))
     drawn, found = audited(bundle)
     # The teacher fails at one prompt of five, and each fold misses what it draws there.
     assert (found.missed, found.positives, found.false_alarms, found.negatives) == (4, 20, 0, 20)
@@ -162,7 +162,7 @@ def test_a_control_has_the_calibration_and_the_bound_of_the_subject_allows_for_m
 
 def test_the_misses_decide_whether_a_model_passes(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = replace(SETTINGS, calibration=64)
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(0))
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0))
     audited(bundle, long)
     Bundle.open(bundle).require_audits("model")
     # On 64 pictures the bound is 4.6 % without the misses, and 5.9 % with them.
@@ -172,7 +172,7 @@ def test_the_misses_decide_whether_a_model_passes(bundle: Path, monkeypatch: pyt
 
 
 def test_later_audits_of_a_bundle_use_the_threshold_on_record(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(60))
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(60))
     first, found = audited(bundle)
     assert (found.threshold, first.value) == (100.0, 0.0)
     # With the same prompts neither control nor calibration is drawn again.
@@ -180,7 +180,7 @@ def test_later_audits_of_a_bundle_use_the_threshold_on_record(bundle: Path, monk
     assert audited(bundle) == (first, found)
     (bundle.parent / "elsewhere").rename(bundle.parent / "teacher")
     # A teacher that would give another threshold draws a new control, which is read with the one on record.
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(60, teacher=110))
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(60, teacher=110))
     again, kept = audited(bundle, replace(SETTINGS, target=104))
     assert (again.count, again.value, kept) == (104, 0.0, found)
 
@@ -194,7 +194,7 @@ def test_a_detector_that_cannot_tell_the_teachers_pictures_is_an_error(
         levels = rng.integers(0, 256, len(prompts)).astype(np.uint8)
         return np.broadcast_to(levels[:, None, None, None], (len(prompts), 8, 8, 3)).copy()
 
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", noise)
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", noise)
     floor = replace(SETTINGS, floor=0.0)  # so that only the calibration speaks
     with pytest.raises(InvalidAuditError, match=r"an audit of 'fog' would show nothing: .* a balanced accuracy of"):
         audit_bundle(bundle, "model", "auto", floor, silent)
@@ -204,10 +204,10 @@ def test_a_detector_that_cannot_tell_the_teachers_pictures_is_an_error(
 def test_a_run_keeps_its_calibration_with_the_control_and_draws_it_once(
     tiny_pipeline: Pipeline, family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pruneguard.stages.control.torch_components", Teacher.of)
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", draws(0))
+    monkeypatch.setattr("pruneguard.stages.auditing.control.torch_components", Teacher.of)
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0))
     first = drawn_controls(tiny_pipeline, family, folder=tmp_path)
-    monkeypatch.setattr("pruneguard.evaluation.audit.draw", lambda *_, **__: pytest.fail("drawn again"))
+    monkeypatch.setattr("pruneguard.evaluation.drawing.draw", lambda *_, **__: pytest.fail("drawn again"))
     assert drawn_controls(tiny_pipeline, family, folder=tmp_path) == {"fog": list(first["fog"])}
     assert read_calibration(first["fog"]) == Calibration(100.0, 0, 20, 0, 20)
 

@@ -13,7 +13,7 @@ from pruneguard.bundle import Bundle, Stage, write_bundle
 from pruneguard.errors import ConfigError
 from pruneguard.models import Pipeline, load_pipeline
 from pruneguard.runs.progress import silent
-from pruneguard.stages.control import _source
+from pruneguard.stages.auditing.control import _source
 from pruneguard.stages.lineage import model_digests
 from pruneguard.stages.settings import RunSettings
 from pruneguard.stages.train import prune_bundle

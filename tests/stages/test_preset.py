@@ -11,8 +11,8 @@ from pruneguard.measurement import named
 from pruneguard.models import load_pipeline
 from pruneguard.runs.progress import silent
 from pruneguard.runtime import torch_components
-from pruneguard.stages.calibration import calibrated
-from pruneguard.stages.drawing import audit_components, find_detectors
+from pruneguard.stages.auditing.calibration import calibrated
+from pruneguard.stages.auditing.drawing import audit_components, find_detectors
 from pruneguard.stages.settings import RunSettings
 from pruneguard.stages.train import train_bundle
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from pruneguard.erasure.settings import ErasureSettings
 from pruneguard.erasure.sources import SourceSettings
 from pruneguard.evaluation.audit import AuditSettings
+from pruneguard.evaluation.space import SpaceSettings
 from pruneguard.settings import Choice
 from pruneguard.training.schedules.rate import LevelSettings
 from pruneguard.training.settings import TrainSettings
 
-AUDIT = AuditSettings()
+AUDIT = AuditSettings(
+    space=SpaceSettings(
+        steps=(10, 50), guidance_scale=(1.0, 15.0), negative_prompts=("blurry, low quality", "dark, noisy")
+    )
+)
 """How atelier's audits draw. Its space is what the runtime allows without consent, so it is as wide as the erasure of
 `preset` holds."""
 

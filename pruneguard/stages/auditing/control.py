@@ -25,8 +25,8 @@ from pruneguard.runs.digest import digest_of, fingerprint
 from pruneguard.runs.progress import OnProgress
 from pruneguard.runtime import Components, torch_components
 from pruneguard.settings import plain
-from pruneguard.stages.calibration import calibrated, measure_calibration, recorded_calibration
-from pruneguard.stages.drawing import audit_components
+from pruneguard.stages.auditing.calibration import calibrated, measure_calibration, recorded_calibration
+from pruneguard.stages.auditing.drawing import audit_components
 from pruneguard.stages.lineage import check_teacher, recorded_teacher
 from pruneguard.stages.models import load_teacher
 

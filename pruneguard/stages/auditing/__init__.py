@@ -1,0 +1,1 @@
+"""What audits of stages share: detectors and pictures, controls, calibrations, and records."""
