@@ -24,6 +24,7 @@ from pruneguard.measurement import Measurement, Protocol, find
 from pruneguard.models import Pipeline
 from pruneguard.runs.progress import Advance, silent
 from pruneguard.runtime import Components, torch_components
+from pruneguard.settings import plain
 from pruneguard.stages.audit import audit_bundle
 from pruneguard.stages.auditing.calibration import SEEDS, calibrated, check_reach, measure_calibration, spread_prompts
 from pruneguard.stages.auditing.control import draw_controls
@@ -86,6 +87,7 @@ def bundle(tiny_pipeline: Pipeline, family: Family, tmp_path: Path, monkeypatch:
     with write_bundle(path) as draft:
         tiny_pipeline.save(draft.folder / "model")
         draft.add_stage(Stage(name="prune", settings={"model": str(tmp_path / "teacher")}))
+        draft.add_stage(Stage(name="train", settings={"audit": plain(SETTINGS)}))
         draft.update(
             sampler=sampler_settings(tiny_pipeline),
             concepts={"fog": asdict(FOG)},
@@ -116,7 +118,7 @@ def test_the_teacher_draws_as_many_pictures_of_each_kind_from_seeds_of_their_own
 
     def draw(components: Any, prompts: Sequence[str], seeds: Sequence[int], **options: Any) -> Images:
         asked.extend(zip(prompts, seeds, strict=True))
-        assert (options["steps"], options["guidance_scale"]) == (2, 7.5)
+        assert (options["steps"], set(options["guidance_scale"])) == (2, {7.5})
         return draws(0)(components, prompts)
 
     monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draw)
