@@ -63,7 +63,8 @@ def peak_bytes(module: nn.Module, *inputs: Tensor) -> int:
     weights = {name: torch.empty_like(tensor, device="meta") for name, tensor in module.state_dict().items()}
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _Live([*weights.values(), *inputs]) as live:
         torch.func.functional_call(module, weights, inputs)
-    return live.peak
+    peak: int = live.peak
+    return peak
 
 
 def memory_measurements(footprint: Footprint) -> list[Measurement]:
@@ -73,12 +74,13 @@ def memory_measurements(footprint: Footprint) -> list[Measurement]:
     return [Measurement(name=name, value=value, unit="bytes", protocol=protocol) for name, value in named]
 
 
-class _Live(TorchDispatchMode):
+class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all storages that operators make, until Python drops them; those of `given` do not count."""
 
     def __init__(self, given: Sequence[Tensor]) -> None:
-        super().__init__()
-        self.now = self.peak = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now: int = 0
+        self.peak: int = 0
         self._given = [tensor.untyped_storage() for tensor in given]  # a view of them is no new memory
         self._known: dict[int, Any] = {id(storage): storage for storage in self._given}
 

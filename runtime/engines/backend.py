@@ -73,4 +73,4 @@ def open_components(
     for name in COMPONENTS:
         with copy_folder(folder / name) as files:
             engines[name] = chosen.open(files, name, options)
-    return Components(**engines, tokenizer=tokenizer, sampler=sampler)
+    return Components(**engines, tokenizer=tokenizer, sampler=sampler, footprint=None)
