@@ -68,7 +68,7 @@ def test_records_name_paths_by_their_last_component(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "private/pictures").mkdir(parents=True)
     names = {
-        "/home/someone/models/sd": "sd",
+        "/opt/someone/models/sd": "sd",
         str(tmp_path / "private/pictures/"): "pictures",
         "private/pictures": "pictures",
         "../" + tmp_path.name + "/private": "private",

@@ -37,7 +37,7 @@ def checked(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         folder / "feature_extractor"
     )
     settings = json.loads((folder / "safety_checker/config.json").read_text())
-    (folder / "safety_checker/config.json").write_text(json.dumps({**settings, "_name_or_path": "/home/someone/clip"}))
+    (folder / "safety_checker/config.json").write_text(json.dumps({**settings, "_name_or_path": "/opt/someone/clip"}))
     (folder / "safety_checker/pytorch_model.bin").write_bytes(b"pickled")
     index = json.loads((folder / "model_index.json").read_text())
     index |= {
