@@ -37,7 +37,7 @@ FOG = Concept(
     audit_prompts=tuple(f"fog over {number} fields" for number in range(8)),
     terms=("fog",),
 )
-SETTINGS = AuditSettings(target=96, other=8, calibration=20, steps=2, batch_size=8)
+SETTINGS = AuditSettings(target=96, other=8, calibration=20, batch_size=8)
 MISSED = "a bank of fog"
 
 
@@ -131,7 +131,7 @@ def test_the_teacher_draws_as_many_pictures_of_each_kind_from_seeds_of_their_own
     assert {prompt for prompt, _ in called} == set(FOG.prompts)
     assert {prompt for prompt, _ in uncalled} == {*FOG.anchors, *FOG.neighbours}
     assert read_calibration(measured) == Calibration(100.0, 0, 20, 0, 20)
-    way = {"steps": 2, "guidance_scale": 7.5, "size": [8, 8], "prompts": 5, "other_prompts": 7, "folds": 5}
+    way = {"steps": 25, "guidance_scale": 7.5, "size": [8, 8], "prompts": 5, "other_prompts": 7, "folds": 5}
     assert all(entry.protocol == Protocol(subject="teacher", detector="gauge", settings=way) for entry in measured)
     assert (seen[-1].done, seen[-1].total) == (40, 40)
 
