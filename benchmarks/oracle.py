@@ -22,7 +22,7 @@ from benchmarks.machine import describe
 from benchmarks.recipe.oracle import DRAWN, DRAWN_KINDS, SOURCES
 from benchmarks.unlearning import NEVER_SAW, never_saw
 from pruneguard.atelier import world
-from pruneguard.atelier.oracle import ATTRIBUTES, NONE, STYLES, UNKNOWN, Oracle, load_oracle
+from pruneguard.atelier.oracle import ATTRIBUTES, NONE, UNKNOWN, Oracle, load_oracle
 from pruneguard.evaluation.bounds import upper_bound, wilson
 from pruneguard.evaluation.grid import draw_grid
 from pruneguard.measurement import Measurement, Protocol, show
@@ -82,7 +82,7 @@ def false_findings(oracle: Oracle, pictures: int, seed: int) -> list[Measurement
     captions = [world.sample_caption(world.sample_scene(rng), rng, unsaid=0.3) for _ in range(pictures)]
     images = draw(components, captions, range(seed, seed + pictures), batch_size=16)
     read = oracle.read(images)
-    found = {"mosaic": read[:, 1] == STYLES.index("mosaic"), "bare": read[:, 3] == 1}
+    found = {"mosaic": read[:, 1] == world.STYLES.index("mosaic"), "bare": read[:, 3] == world.DRESSES.index("bare")}
     return [
         Measurement(
             name=f"false/{name}",
