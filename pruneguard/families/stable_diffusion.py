@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pruneguard.concepts import Concept, list_presets, load_preset
+from pruneguard.erasure.implicit import ImplicitSettings
 from pruneguard.erasure.settings import ErasureSettings
 from pruneguard.erasure.sources import SourceSettings
 from pruneguard.evaluation.audit import AuditSettings
@@ -14,14 +15,23 @@ from pruneguard.training.settings import TrainSettings
 
 
 def preset() -> TrainSettings:
-    """The paper's settings (supplement C): batch of eight GPUs, K 20, ESD on forward-noised concept latents."""
+    """The paper's settings (supplement C): batch of eight GPUs, K 20, ESD on forward-noised concept latents.
+
+    The paper knows no implicit prompts, so they take no part unless a configuration gives them a share.
+    """
     return TrainSettings(
         steps=20_000,
         batch_size=64,
         schedule=Choice("alternating", {"every": 20}),
         lower=LevelSettings(lr=1e-6, warmup=250),
         upper=LevelSettings(lr=5e-6, warmup=250),
-        erasure=ErasureSettings(eraser=Choice("esd"), source=SourceSettings(kind="noised"), batch_size=64, images=256),
+        erasure=ErasureSettings(
+            eraser=Choice("esd"),
+            source=SourceSettings(kind="noised"),
+            implicit=ImplicitSettings(share=0.0, lower="teacher"),
+            batch_size=64,
+            images=256,
+        ),
     )
 
 

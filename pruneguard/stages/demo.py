@@ -65,8 +65,8 @@ def run_demo(
 ) -> DemoResult:
     """Teacher audit, prune, distil with and without suppression, audit, ONNX, audit of the engine, latency, report.
 
-    `steps` shortens the training runs, `pictures` the audits. Raises ConfigError for more than one concept, and the
-    errors of the stages.
+    `steps` shortens the training runs and leaves out further rounds, `pictures` shortens the audits. Raises ConfigError
+    for more than one concept, and the errors of the stages.
     """
     started = time.perf_counter()
     resumed = any(run_folder(out / name).exists() for name in RUNS)
@@ -133,7 +133,7 @@ def _settings(concept: str, steps: int | None, pictures: int | None) -> RunSetti
         raise ConfigError("the demo suppresses one concept; `pruneguard train` takes several")
     tables: dict[str, Any] = {"audit": {"batch_size": 32, "other": 160}}
     if steps:
-        tables["training"] = {"steps": steps}
+        tables |= {"training": {"steps": steps}, "proof": {"rounds": 0}}
     if pictures:
         tables["audit"] |= {"target": pictures, "implicit": pictures, "other": pictures}
     return RunSettings.resolve("atelier", tables, concepts=names)

@@ -59,6 +59,11 @@ steps = 2
 limit = 1.0
 floor = 0.0
 keep = 0.0
+[proof]
+rounds = 1
+target = 2
+implicit = 2
+other = 0
 [audit.space]
 steps = [2, 2]
 guidance_scale = [7.5, 7.5]
