@@ -104,13 +104,12 @@ def train_until_proved(
     proof, training = settings.proof, settings.training
     result = train(teacher, student, data, concepts, training, folder, on_progress=on_progress)
     steps, upper = int(result.metrics["steps"]), int(result.metrics["upper_steps"])
-    missing = _missing(result, concepts, settings, validation, folder, on_progress)
     done = 0
+    missing = _missing(result, concepts, settings, validation, folder, done, on_progress)
     # A further round would begin with the teacher's text encoder, so it cannot follow one that trained a copy.
     may_go_on = result.pipeline.text_encoder is teacher.text_encoder
     while missing and may_go_on and done < proof.rounds:
         done += 1
-        on_progress(Advance(PHASE, done, proof.rounds, detail=f"round {done} for " + "; ".join(missing)))
         again = train(
             teacher,
             result.unet,
@@ -123,7 +122,7 @@ def train_until_proved(
         )
         steps, upper = steps + int(again.metrics["steps"]), upper + int(again.metrics["upper_steps"])
         result = again
-        missing = _missing(result, concepts, settings, validation, folder, on_progress)
+        missing = _missing(result, concepts, settings, validation, folder, done, on_progress)
     return Proved(result, done, steps, upper, tuple(missing))
 
 
@@ -143,9 +142,10 @@ def _missing(
     settings: RunSettings,
     validation: Validation,
     folder: Path,
+    done: int,
     on_progress: OnProgress,
 ) -> list[str]:
-    """What is missing in words, concept by concept. Every process comes to the same answer."""
+    """What is missing in words, concept by concept, after `done` further rounds. All processes come to one answer."""
     if not validation.prompts:
         return []
     checks = (
@@ -166,11 +166,13 @@ def _missing(
             with written_aside(checks, DataError, "check") as aside:
                 (aside / _FILE).write_text(json.dumps(plain(measured), indent=2))
         found = _read(checks)
-    on_progress(Advance(PHASE, 0, settings.proof.rounds, detail=", ".join(_told(found))))
     reasons = {
         name: shortfall(measured, validation.controls.get(name, ()), settings.audit) for name, measured in found.items()
     }
-    return [f"{name}: {reason}" for name, reason in reasons.items() if reason]
+    missing = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
+    told = "waits for " + "; ".join(missing) if missing else ", ".join(_told(found))
+    on_progress(Advance(PHASE, done, settings.proof.rounds, detail=told))
+    return missing
 
 
 def _check(

@@ -82,8 +82,8 @@ def test_training_goes_on_until_its_own_audit_passes(
     said: list[Advance] = []
     proved = prove(tiny_pipeline, data, settings, Scripted(bad=1), tmp_path, said.append)
     assert (proved.rounds, proved.steps, proved.missing) == (1, 3, ())  # two steps, and half as many again
-    waiting = [advance.detail for advance in said if advance.phase == "prove" and advance.done]
-    assert waiting == ["round 1 for glow: 100.0% (at most 100.0%) drawn"]
+    told = [(advance.done, advance.detail) for advance in said if advance.phase == "prove"]
+    assert told == [(0, "waits for glow: 100.0% (at most 100.0%) drawn"), (1, "glow 0.0% (at most 31.2%)")]
 
 
 def test_a_run_that_gives_up_says_what_it_reached(
