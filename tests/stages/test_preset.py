@@ -46,7 +46,7 @@ def test_the_student_draws_the_concept_no_more_and_keeps_the_rest(tmp_path: Path
     )
 
     assert len(teacher.target_images) == len(student.target_images) == 64
-    assert teacher.drawn.value >= 0.9, "the audit does not see the concept where it is"
+    assert teacher.drawn.value >= 0.7, "the audit does not see the concept where it is"
     assert student.drawn.value <= 0.05
     (record,) = bundle.manifest.audits
     assert (record.concept, record.passed) == ("mosaic", True)
