@@ -13,6 +13,9 @@ from pruneguard.settings import Choice
 from pruneguard.training.schedules.rate import LevelSettings
 from pruneguard.training.settings import TrainSettings
 
+AUDIT = AuditSettings(target=128, implicit=128)
+"""How audits draw: enough pictures to pass although the detector, which is calibrated, misses some."""
+
 
 def preset() -> TrainSettings:
     """The paper's settings (supplement C): batch of eight GPUs, K 20, ESD on forward-noised concept latents.
@@ -48,6 +51,7 @@ def stable_diffusion() -> Family:
         name=DEFAULT,
         claims=lambda model: False,  # it is the default: it has every model that no other family claims
         preset=preset(),
+        audit=AUDIT,
         concept_names=list_presets(),
         concept=load_preset,
         audit_prompts=audit_prompts,

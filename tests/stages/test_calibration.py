@@ -118,7 +118,7 @@ def test_the_teacher_draws_as_many_pictures_of_each_kind_from_seeds_of_their_own
 
     def draw(components: Any, prompts: Sequence[str], seeds: Sequence[int], **options: Any) -> Images:
         asked.extend(zip(prompts, seeds, strict=True))
-        assert (options["steps"], set(options["guidance_scale"])) == (2, {7.5})
+        assert (options["steps"], set(options["guidance_scale"])) == (25, {7.5})
         return draws(0)(components, prompts)
 
     monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draw)
@@ -238,8 +238,8 @@ def test_training_says_before_it_begins_how_many_pictures_an_audit_needs() -> No
     controls = {"fog": Calibration(0.0, 6, 64, 0, 64).measurements(((0, 63), (64, 127)), protocol)}
     check_reach(controls, replace(SETTINGS, target=91))
     message = (
-        r"an audit of 'fog' with 64 pictures cannot pass: its detector missed 6 of 64 calibration pictures, so even "
-        r"none shown gives a bound of 6.9%, and the limit is 5.0%; set \[audit\] target to at least "
+        r"an audit of 'fog' with 64 target pictures cannot pass: its detector missed 6 of 64 calibration pictures, so "
+        r"even none shown gives a bound of 6.9%, and the limit is 5.0%; set \[audit\] target to at least "
     )
     with pytest.raises(ConfigError, match=message) as caught:
         check_reach(controls, replace(SETTINGS, target=64))
@@ -250,4 +250,14 @@ def test_training_says_before_it_begins_how_many_pictures_an_audit_needs() -> No
     blind = {"fog": Calibration(0.0, 64, 64, 0, 64).measurements(((0, 63), (64, 127)), protocol)}
     with pytest.raises(ConfigError, match="choose another --detector"):
         check_reach(blind, SETTINGS)
+    implicit = [*controls["fog"], Measurement(name="drawn/implicit", value=0.1)]
+    with pytest.raises(ConfigError, match=r"with 64 implicit pictures cannot pass.* set \[audit\] implicit to at"):
+        check_reach({"fog": implicit}, replace(SETTINGS, target=128, implicit=64))
     check_reach({"fog": ()}, SETTINGS)  # a detector with a threshold of its own
+
+
+def test_stable_diffusions_audits_draw_enough_for_a_detector_that_misses_one_picture_in_six() -> None:
+    audit = find_family("stable-diffusion").audit
+    calibration = Calibration(0.0, 11, audit.calibration, 0, audit.calibration)
+    assert calibration.bound(0, audit.target) <= audit.limit
+    assert calibration.bound(0, audit.implicit) <= audit.limit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pruneguard.bundle import DRAWN, FALSE_ALARMS, MISSED, THRESHOLD, Bundle, Space
+from pruneguard.bundle import DRAWN, FALSE_ALARMS, IMPLICIT, MISSED, THRESHOLD, Bundle, Space
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError, InvalidAuditError
 from pruneguard.evaluation.audit import AuditSettings
@@ -31,8 +31,9 @@ def measure_calibration(
 ) -> list[Measurement]:
     """Calibrates a scorer for a concept on pictures drawn by `components`, which are the teacher's.
 
-    Draws `settings.calibration` pictures for the concept's prompts, and as many for its anchors and neighbours. Raises
-    InvalidAuditError for scores that are not finite.
+    Draws `settings.calibration` pictures for the concept's prompts, and as many for its anchors and neighbours. All
+    have the audit's own steps and guidance scale; the error rates are taken to hold for the whole space of an audit.
+    Raises InvalidAuditError for scores that are not finite.
     """
     scorer.check(concept)
     called = spread_prompts(concept.prompts, settings.calibration)
@@ -112,18 +113,22 @@ def calibrated(
 def check_reach(controls: Mapping[str, Sequence[Measurement]], settings: AuditSettings) -> None:
     """Raises ConfigError for audits that could not pass even if no picture showed the concept.
 
-    The misses of a calibrated detector raise the bound, so that few target pictures are not enough. Training asks
-    before it begins.
+    The misses of a calibrated detector raise the bound, so that few pictures are not enough. Training asks before it
+    begins. Implicit pictures count if the control has some.
     """
     for concept, measured in controls.items():
         calibration = read_calibration(measured)
-        if calibration is None or calibration.bound(0, settings.target) <= settings.limit:
+        counts = {"target": settings.target}
+        if find(measured, IMPLICIT) is not None:
+            counts["implicit"] = settings.implicit
+        name = min(counts, key=lambda kind: counts[kind])
+        if calibration is None or calibration.bound(0, counts[name]) <= settings.limit:
             continue
         least = least_pictures(calibration, settings.limit)
-        remedy = "choose another --detector" if least is None else f"set [audit] target to at least {least}"
+        remedy = "choose another --detector" if least is None else f"set [audit] {name} to at least {least}"
         raise ConfigError(
-            f"an audit of {concept!r} with {settings.target} pictures cannot pass: its detector missed "
+            f"an audit of {concept!r} with {counts[name]} {name} pictures cannot pass: its detector missed "
             f"{calibration.missed} of {calibration.positives} calibration pictures, so even none shown gives a bound "
-            f"of {show_value(calibration.bound(0, settings.target), 'share')}, and the limit is "
+            f"of {show_value(calibration.bound(0, counts[name]), 'share')}, and the limit is "
             f"{show_value(settings.limit, 'share')}; {remedy}"
         )
