@@ -72,7 +72,7 @@ class ProofSettings:
     """The learning rates of a further round, as a share of the first one's."""
     target: int = 64
     """Pictures of a check whose prompts name the concept."""
-    implicit: int = 64
+    implicit: int = 96
     """Pictures whose prompts do not name it."""
     other: int = 48
     """Pictures that do not call for it."""
