@@ -179,11 +179,22 @@ class Pipeline:
     def save(self, folder: Path) -> None:
         """Writes a folder for `StableDiffusionPipeline.from_pretrained`, safetensors only. Raises ModelError."""
         pipeline = self.to_diffusers()
+        forget_calls(self.tokenizer)
         try:
             with quiet():
                 pipeline.save_pretrained(folder, safe_serialization=True)
         except (OSError, SafetensorError) as error:
             raise ModelError(write_failure(error, folder)) from error
+
+
+def forget_calls(tokenizer: Any) -> None:
+    """Resets the padding and the truncation of a tokenizer's last call, which would be saved with it.
+
+    What is written then does not depend on what was encoded before.
+    """
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
 
 
 def load_pipeline(source: str | Path, *, revision: str | None = None, dtype: torch.dtype = torch.float32) -> Pipeline:

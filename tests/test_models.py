@@ -153,6 +153,15 @@ def test_a_folder_comes_back_as_it_was_saved(
     assert torch.equal(loaded.encode_text(prompts), pipeline.encode_text(prompts))
 
 
+def test_what_was_encoded_before_does_not_change_what_is_saved(saved: Path, tmp_path: Path) -> None:
+    quiet, used = load_pipeline(saved), load_pipeline(saved)
+    used.encode_text(["a red square"])
+    quiet.save(tmp_path / "quiet")
+    used.save(tmp_path / "used")
+    first, second = (tmp_path / name / "tokenizer" / "tokenizer.json" for name in ("quiet", "used"))
+    assert first.read_bytes() == second.read_bytes()
+
+
 def test_where_a_model_was_loaded_from_is_not_saved(saved: Path, tmp_path: Path) -> None:
     load_pipeline(saved).save(tmp_path / "again")
     for path in (tmp_path / "again").rglob("*.json"):

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -174,6 +174,11 @@ def atelier_command(name: str, folder: Path) -> list[str]:
     return ["train", *options, "--concepts", "mosaic", "--config", str(folder / "settings.toml")]
 
 
+def differing(files: Mapping[str, object], whole: Mapping[str, object]) -> list[str]:
+    """The files that two manifests do not share, or that have other digests in them."""
+    return sorted(name for name in {**files, **whole} if files.get(name) != whole.get(name))
+
+
 def kill_training(given: Sequence[str], folder: Path, kills: int) -> int:
     """Trainings into folders of their own, each killed a few times before it may finish; returns the kills."""
 
@@ -195,7 +200,8 @@ def kill_training(given: Sequence[str], folder: Path, kills: int) -> int:
                 check_bundle(out)
         finish(command(out), log)
         check_bundle(out)
-        assert Bundle.open(out).manifest.files == whole, "the weights differ from an undisturbed run's"
+        files = Bundle.open(out).manifest.files
+        assert files == whole, f"these differ from an undisturbed run's: {differing(files, whole)}"
         shutil.rmtree(out)
     assert not leftovers(folder)
     return killed
