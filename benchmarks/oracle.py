@@ -9,8 +9,6 @@ or that there is none, is known.
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +18,19 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import describe
 from benchmarks.recipe.oracle import DRAWN, DRAWN_KINDS, SOURCES
+from benchmarks.served import Images, rate, write_results
 from benchmarks.unlearning import NEVER_SAW, never_saw
 from pruneguard.atelier import world
 from pruneguard.atelier.oracle import ATTRIBUTES, NONE, UNKNOWN, Oracle, load_oracle
-from pruneguard.evaluation.bounds import upper_bound, wilson
-from pruneguard.evaluation.grid import draw_grid
 from pruneguard.measurement import Measurement, Protocol, show
 from pruneguard.models import load_pipeline
 from pruneguard.runtime import draw, torch_components
 from pruneguard.settings import plain
 
-RESULT, PICTURE = Path("benchmarks/results/oracle.json"), Path("benchmarks/results/oracle.png")
-COLUMNS = 12
+RESULT = Path("benchmarks/results/oracle.json")
+COLUMNS = 6
 _BINS = 10
 
-Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
@@ -47,19 +43,7 @@ def read_right(oracle: Oracle, images: Images, labels: Labels, kind: str) -> lis
             known &= labels[:, column] != NONE
         if known.any():
             right = read[known, column] == labels[known, column]
-            low, high = wilson(int(right.sum()), len(right))
-            found.append(
-                Measurement(
-                    name=f"read/{name}",
-                    value=float(right.mean()),
-                    unit="share",
-                    low=low,
-                    high=high,
-                    interval="95 % interval",
-                    count=len(right),
-                    protocol=Protocol(subject=kind, backbone="atelier-oracle"),
-                )
-            )
+            found.append(rate(f"read/{name}", right, Protocol(subject=kind, backbone="atelier-oracle")))
     return found
 
 
@@ -83,36 +67,24 @@ def false_findings(oracle: Oracle, pictures: int, seed: int) -> list[Measurement
     images = draw(components, captions, range(seed, seed + pictures), batch_size=16)
     read = oracle.read(images)
     found = {"mosaic": read[:, 1] == world.STYLES.index("mosaic"), "bare": read[:, 3] == world.DRESSES.index("bare")}
-    return [
-        Measurement(
-            name=f"false/{name}",
-            value=float(hits.mean()),
-            unit="share",
-            high=upper_bound(int(hits.sum()), pictures),
-            interval="95 % bound",
-            count=pictures,
-            seeds=(seed, seed + pictures - 1),
-            protocol=Protocol(subject="never saw it", backbone="atelier-oracle"),
-        )
-        for name, hits in found.items()
-    ]
+    protocol = Protocol(subject="never saw it", backbone="atelier-oracle")
+    return [rate(f"false/{name}", hits, protocol, seed=seed, bound=True) for name, hits in found.items()]
 
 
 @click.command()
 @click.option("--pictures", default=384, show_default=True, help="Of each kind; a quarter where a model must draw.")
 @click.option("--seed", default=7, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULT, show_default=True)
-@click.option("--picture", type=click.Path(path_type=Path), default=PICTURE, show_default=True)
-def main(pictures: int, seed: int, out: Path, picture: Path) -> None:
+def main(pictures: int, seed: int, out: Path) -> None:
     """Read every kind of pictures and write how often the oracle is right."""
     machine, pipeline, oracle = describe(), load_pipeline("atelier"), load_oracle()
     kinds: dict[str, list[Measurement]] = {}
     every: list[tuple[Images, Labels]] = []
-    grid: dict[str, list[Images]] = {}
+    grid: dict[str, Images] = {}
     for index, (name, make) in enumerate(SOURCES.items()):
         count = max(1, pictures // 4) if name in (DRAWN, *DRAWN_KINDS) else pictures
         images, labels = make(np.random.default_rng([seed, 1000 + index]), count, pipeline)
-        kinds[name], grid[name] = read_right(oracle, images, labels, name), list(images[:COLUMNS])
+        kinds[name], grid[name] = read_right(oracle, images, labels, name), images[:COLUMNS]
         every.append((images, labels))
         click.echo(f"{name}: " + ", ".join(f"{entry.name} {show(entry)}" for entry in kinds[name]))
     calibration = calibration_error(oracle, *(np.concatenate(part) for part in zip(*every, strict=True)))
@@ -123,12 +95,8 @@ def main(pictures: int, seed: int, out: Path, picture: Path) -> None:
         "kinds": plain(kinds),
         "calibration": plain(calibration),
         "false": plain(false),
-        "command": " ".join(["python -m benchmarks.oracle", *sys.argv[1:]]),
-        **machine,
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=2) + "\n")
-    draw_grid(grid, [""] * COLUMNS, picture)
+    write_results(out, results, "benchmarks.oracle", machine, grid, COLUMNS)
 
 
 if __name__ == "__main__":

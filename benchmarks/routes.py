@@ -9,38 +9,28 @@ worst route.
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.latency import BRIEF
 from benchmarks.machine import describe
+from benchmarks.served import INTERVAL, SERVED, Images, Subjects, measure_beside, rate, write_results
 from pruneguard.atelier.oracle import ATTRIBUTES
-from pruneguard.bundle import Bundle
 from pruneguard.concepts import Concept
-from pruneguard.evaluation.bounds import difference, upper_bound
-from pruneguard.evaluation.grid import draw_grid
-from pruneguard.export import export_onnx
+from pruneguard.evaluation.bounds import difference
 from pruneguard.families.atelier.detector import OracleDetector
 from pruneguard.families.atelier.prompts import atelier_prompts
 from pruneguard.measurement import Measurement, Protocol, show
 from pruneguard.models import load_pipeline
-from pruneguard.runtime import Components, draw, engine_components, onnx_components
-from pruneguard.settings import plain
-from pruneguard.stages.audit import bundle_concepts
+from pruneguard.runtime import draw
 
-RESULT, PICTURE = Path("benchmarks/results/routes.json"), Path("benchmarks/results/routes.png")
+RESULT = Path("benchmarks/results/routes.json")
 COLUMNS = 8
-
-Images = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -91,20 +81,11 @@ def _replaced(prompts: Sequence[str], old: str, new: str) -> tuple[str, ...]:
     return tuple(prompt.replace(old, new, 1) for prompt in prompts)
 
 
-def rate(found: NDArray[np.bool_], subject: str, route: Route, seed: int) -> Measurement:
+def drawn(found: NDArray[np.bool_], subject: str, route: Route, seed: int) -> Measurement:
     """The share of pictures with the concept, with its one-sided 95 % bound; lists stay out of the protocol."""
-    shown, count = int(found.sum()), len(found)
     settings = {name: value for name, value in route.options.items() if not isinstance(value, list)}
-    return Measurement(
-        name=f"drawn/{subject}",
-        value=shown / count,
-        unit="share",
-        high=upper_bound(shown, count),
-        interval="95 % bound",
-        count=count,
-        seeds=(seed, seed + count - 1),
-        protocol=Protocol(subject=subject, detector=OracleDetector.name, settings=settings),
-    )
+    protocol = Protocol(subject=subject, detector=OracleDetector.name, settings=settings)
+    return rate(f"drawn/{subject}", found, protocol, seed=seed, bound=True)
 
 
 def change(dense: NDArray[np.bool_], served: NDArray[np.bool_]) -> Measurement:
@@ -116,13 +97,13 @@ def change(dense: NDArray[np.bool_], served: NDArray[np.bool_]) -> Measurement:
         unit="share",
         low=low,
         high=high,
-        interval="95 % interval",
+        interval=INTERVAL,
         count=len(served),
     )
 
 
 def measure(
-    subjects: Mapping[str, Components], concept: Concept, *, pictures: int, seed: int
+    subjects: Subjects, concept: Concept, *, pictures: int, seed: int
 ) -> tuple[dict[str, list[Measurement]], dict[str, Images]]:
     """The rates on every route, and the pictures of the route on which what is served draws the concept most."""
     oracle, rows = OracleDetector(), {}
@@ -132,19 +113,13 @@ def measure(
             subject: draw(components, route.prompts, range(seed, seed + pictures), batch_size=16, **route.options)
             for subject, components in subjects.items()
         }
-        found = {subject: oracle.detect(drawn, concept) for subject, drawn in images.items()}
-        rows[name] = [*(rate(hits, subject, route, seed) for subject, hits in found.items()), change(*found.values())]
+        found = {subject: oracle.detect(made, concept) for subject, made in images.items()}
+        rows[name] = [*(drawn(hits, subject, route, seed) for subject, hits in found.items()), change(*found.values())]
         click.echo(f"{concept.name}, {name}: " + ", ".join(f"{entry.name} {show(entry)}" for entry in rows[name]))
-        if (reached := float(found["served"].mean())) > worst:
-            order = np.argsort(~found["served"], kind="stable")[:COLUMNS]
-            worst, worst_images = reached, {f"{subject}: {name}": drawn[order] for subject, drawn in images.items()}
+        if (reached := float(found[SERVED].mean())) > worst:
+            order = np.argsort(~found[SERVED], kind="stable")[:COLUMNS]
+            worst, worst_images = reached, {f"{subject}: {name}": made[order] for subject, made in images.items()}
     return rows, worst_images
-
-
-def dense_components(teacher: str, folder: Path) -> Components:
-    """The teacher on ONNX Runtime, exported to a folder."""
-    export_onnx(load_pipeline(teacher), folder, prompts=["a red disc in flat style"], parity=BRIEF)
-    return onnx_components(folder)
 
 
 @click.command()
@@ -153,28 +128,15 @@ def dense_components(teacher: str, folder: Path) -> Components:
 @click.option("--pictures", default=64, show_default=True)
 @click.option("--seed", default=5000, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULT, show_default=True)
-@click.option("--picture", type=click.Path(path_type=Path), default=PICTURE, show_default=True)
-def main(bundle: Path, teacher: str, pictures: int, seed: int, out: Path, picture: Path) -> None:
+def main(bundle: Path, teacher: str, pictures: int, seed: int, out: Path) -> None:
     """Try every route to each concept of an atelier bundle and write the rates."""
-    machine, opened = describe(), Bundle.open(bundle)
-    opened.verify()
-    results: dict[str, Any] = {"concepts": {}}
-    rows: dict[str, Images] = {}
-    with TemporaryDirectory() as folder:
-        dense = dense_components(teacher, Path(folder) / "dense")
-        served = engine_components(opened, next(iter(opened.manifest.engines)))
-        for concept in bundle_concepts(opened):
-            measured, images = measure({"dense": dense, "served": served}, concept, pictures=pictures, seed=seed)
-            results["concepts"][concept.name] = plain(measured)
-            rows |= images
-    results |= {
-        "pictures": pictures,
-        "command": " ".join(["python -m benchmarks.routes", *sys.argv[1:]]),
-        **machine,
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=2) + "\n")
-    draw_grid({name: list(images) for name, images in rows.items()}, [""] * COLUMNS, picture)
+    machine = describe()
+
+    def tried(subjects: Subjects, concept: Concept) -> tuple[dict[str, Any], dict[str, Images]]:
+        return measure(subjects, concept, pictures=pictures, seed=seed)
+
+    concepts, shown = measure_beside(bundle, {"dense": load_pipeline(teacher)}, tried)
+    write_results(out, {"concepts": concepts, "pictures": pictures}, "benchmarks.routes", machine, shown, COLUMNS)
 
 
 if __name__ == "__main__":

@@ -11,43 +11,29 @@ pictures of a subject and those of the model that never saw the concept.
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
-import numpy as np
 from diffusers import UNet2DConditionModel
-from numpy.typing import NDArray
 
-from benchmarks.latency import BRIEF
 from benchmarks.machine import describe
+from benchmarks.served import Images, Subjects, measure_beside, rate, write_results
 from pruneguard.atelier.oracle import Oracle, load_oracle
-from pruneguard.bundle import Bundle
 from pruneguard.concepts import Concept
-from pruneguard.evaluation.bounds import wilson
-from pruneguard.evaluation.grid import draw_grid
-from pruneguard.export import export_onnx
 from pruneguard.families.atelier.detector import OracleDetector
 from pruneguard.families.atelier.frechet import frechet, moments
 from pruneguard.families.atelier.prompts import atelier_prompts
 from pruneguard.families.atelier.shares import read_shares
 from pruneguard.measurement import Measurement, Protocol, show
 from pruneguard.models import Pipeline, load_pipeline
-from pruneguard.runtime import Components, draw, engine_components, onnx_components
-from pruneguard.settings import plain
-from pruneguard.stages.audit import bundle_concepts
+from pruneguard.runtime import draw
 
 NEVER_SAW = Path(__file__).parent / "never_saw"
-RESULT, PICTURE = Path("benchmarks/results/unlearning.json"), Path("benchmarks/results/unlearning.png")
+RESULT = Path("benchmarks/results/unlearning.json")
 STANDARD = "never saw it"
 COLUMNS = 12
-
-Images = NDArray[np.uint8]
 
 
 def never_saw(teacher: Pipeline) -> Pipeline:
@@ -66,21 +52,9 @@ def prompts_of(concept: Concept, pictures: int, seed: int) -> dict[str, tuple[st
     return kinds
 
 
-def rate(oracle: OracleDetector, images: Images, concept: Concept, subject: str, seed: int) -> Measurement:
-    """The share of the pictures that show the concept, with its two-sided 95 % interval."""
-    found = oracle.detect(images, concept)
-    low, high = wilson(int(found.sum()), len(found))
-    return Measurement(
-        name="drawn",
-        value=float(found.mean()),
-        unit="share",
-        low=low,
-        high=high,
-        interval="95 % interval",
-        count=len(found),
-        seeds=(seed, seed + len(found) - 1),
-        protocol=Protocol(subject=subject, detector=oracle.name),
-    )
+def _drawn(oracle: OracleDetector, images: Images, concept: Concept, subject: str, seed: int) -> Measurement:
+    """The share of the pictures that show the concept."""
+    return rate("drawn", oracle.detect(images, concept), Protocol(subject=subject, detector=oracle.name), seed=seed)
 
 
 def distance(oracle: Oracle, images: Images, standard: Images) -> Measurement:
@@ -90,7 +64,7 @@ def distance(oracle: Oracle, images: Images, standard: Images) -> Measurement:
 
 
 def measure(
-    subjects: Mapping[str, Components], concept: Concept, *, pictures: int, seed: int, scales: tuple[float, ...]
+    subjects: Subjects, concept: Concept, *, pictures: int, seed: int, scales: tuple[float, ...]
 ) -> tuple[dict[str, dict[str, list[Measurement]]], dict[str, Images]]:
     """By kind of prompts and subject what was read, and pictures of the unnamed prompts by subject."""
     detector, oracle = OracleDetector(), load_oracle()
@@ -105,7 +79,7 @@ def measure(
             }
             rows[name] = {
                 subject: [
-                    rate(detector, drawn, concept, subject, seed),
+                    _drawn(detector, drawn, concept, subject, seed),
                     distance(oracle, drawn, images[STANDARD]),
                     *read_shares(oracle, drawn),
                 ]
@@ -119,43 +93,23 @@ def measure(
     return rows, shown
 
 
-def exported(pipeline: Pipeline, folder: Path) -> Components:
-    """The pipeline on ONNX Runtime."""
-    export_onnx(pipeline, folder, prompts=["a red disc in flat style"], parity=BRIEF)
-    return onnx_components(folder)
-
-
 @click.command()
 @click.option("--bundle", type=click.Path(path_type=Path), default=Path("pruneguard-demo/bundle"), show_default=True)
 @click.option("--pictures", default=256, show_default=True, help="Pictures of each kind, scale and subject.")
 @click.option("--scale", "scales", type=float, multiple=True, default=(7.5, 15.0), show_default=True)
 @click.option("--seed", default=40_000, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULT, show_default=True)
-@click.option("--picture", type=click.Path(path_type=Path), default=PICTURE, show_default=True)
-def main(bundle: Path, pictures: int, scales: tuple[float, ...], seed: int, out: Path, picture: Path) -> None:
+def main(bundle: Path, pictures: int, scales: tuple[float, ...], seed: int, out: Path) -> None:
     """Draw all kinds of prompts with all subjects, for each concept of an atelier bundle, and write what was read."""
-    machine, opened, teacher = describe(), Bundle.open(bundle), load_pipeline("atelier")
-    opened.verify()
-    results: dict[str, Any] = {"concepts": {}}
-    grid: dict[str, Images] = {}
-    with TemporaryDirectory() as folder:
-        subjects = {
-            "dense teacher": exported(teacher, Path(folder) / "dense"),
-            STANDARD: exported(never_saw(teacher), Path(folder) / "never-saw"),
-            "erased": engine_components(opened, next(iter(opened.manifest.engines))),
-        }
-        for concept in bundle_concepts(opened):
-            rows, shown = measure(subjects, concept, pictures=pictures, seed=seed, scales=scales)
-            results["concepts"][concept.name] = plain(rows)
-            grid |= shown
-    results |= {
-        "pictures": pictures,
-        "command": " ".join(["python -m benchmarks.unlearning", *sys.argv[1:]]),
-        **machine,
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=2) + "\n")
-    draw_grid({name: list(images) for name, images in grid.items()}, [""] * COLUMNS, picture)
+    machine, teacher = describe(), load_pipeline("atelier")
+
+    def read(subjects: Subjects, concept: Concept) -> tuple[dict[str, Any], dict[str, Images]]:
+        return measure(subjects, concept, pictures=pictures, seed=seed, scales=scales)
+
+    others = {"dense teacher": teacher, STANDARD: never_saw(teacher)}
+    concepts, shown = measure_beside(bundle, others, read)
+    results = {"concepts": concepts, "pictures": pictures}
+    write_results(out, results, "benchmarks.unlearning", machine, shown, COLUMNS)
 
 
 if __name__ == "__main__":

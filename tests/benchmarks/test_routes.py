@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.routes import Route, change, rate, routes
+from benchmarks.routes import Route, change, drawn, routes
 from pruneguard.families.atelier.concepts import atelier_concept
 
 
@@ -28,7 +28,7 @@ def test_a_concept_that_every_caption_names_has_no_unnamed_route() -> None:
 
 def test_a_rate_has_its_bound_its_seeds_and_what_the_route_changed() -> None:
     route = Route(("a",), {"steps": 5, "negative_prompt": ["a", "b"]})
-    found = rate(np.zeros(64, bool), "served", route, 5000)
+    found = drawn(np.zeros(64, bool), "served", route, 5000)
     assert found.high == pytest.approx(1 - 0.05 ** (1 / 64))
     assert (found.name, found.value, found.count) == ("drawn/served", 0.0, 64)
     assert (found.seeds, found.protocol.settings) == ((5000, 5063), {"steps": 5})
