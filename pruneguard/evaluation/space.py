@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, exp, log
 from typing import TypeVar
 
 from pruneguard.bundle import Space
@@ -16,7 +16,7 @@ from pruneguard.text.prompts import check_prompts
 
 T = TypeVar("T")
 
-GROUP = 8
+GROUP = 12
 """About how many pictures share a number of steps and a size, so that they can be drawn in one batch."""
 _WHERE = "audit.space"
 
@@ -103,7 +103,8 @@ def plan_pictures(space: Space, steps: int, guidance_scale: float, count: int, s
 
     The first quarter is drawn at the point of `steps` and `guidance_scale`. The others are a Latin hypercube (McKay,
     Beckman and Conover 1979, Technometrics 21) with both ends of each range: steps and sizes are spread over groups,
-    guidance scales and negative prompts over pictures.
+    guidance scales and negative prompts over pictures. Steps have equal parts of the range's logarithm, since one step
+    more changes a picture of few steps most.
     """
     near = count if space.is_point else _at_point(count)
     groups = [Group(0, steps, None, (guidance_scale,) * near, ("",) * near)] if near else []
@@ -114,7 +115,8 @@ def plan_pictures(space: Space, steps: int, guidance_scale: float, count: int, s
     # What the point has already comes last, so that a short list of pictures has the rest.
     negatives = _dealt((*space.negative_prompts, ""), _order(far, seed, "negative"))
     number = _group_count(space, far)
-    amounts = _spread(space.steps, range(number), seed, "steps")
+    least, most = space.steps
+    amounts = [exp(power) for power in _spread((log(least), log(most)), range(number), seed, "steps")]
     sizes = _dealt((*space.sizes, None), _order(number, seed, "size"))
     for index in range(number):
         first, last = index * far // number, (index + 1) * far // number

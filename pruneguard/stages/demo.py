@@ -15,7 +15,7 @@ import torch
 from pruneguard.bundle import MANIFEST, Bundle
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
-from pruneguard.evaluation.audit import AuditResult
+from pruneguard.evaluation.audit import AuditResult, AuditSettings
 from pruneguard.evaluation.grid import draw_grid
 from pruneguard.evaluation.latency import (
     PROMPT,
@@ -87,7 +87,10 @@ def run_demo(
     baseline = run_folder(out / "distilled")
     with run_alone(baseline):
         distilled = train(teacher, student, data, (), untracked, baseline, on_progress=_renamed(on_progress, "distil"))
-    audits["distilled"] = _audit("distilled", replace(teacher, unet=distilled.unet), chosen, settings, on_progress)
+    baseline_settings = replace(settings, audit=_smaller(settings.audit))
+    audits["distilled"] = _audit(
+        "distilled", replace(teacher, unet=distilled.unet), chosen, baseline_settings, on_progress
+    )
 
     controls = {chosen.name: audits["teacher"].measurements}
     bundle, _, (judged,) = train_bundle(
@@ -131,12 +134,17 @@ def _settings(concept: str, steps: int | None, pictures: int | None) -> RunSetti
     names = tuple(part.strip() for part in concept.split(",") if part.strip())
     if len(names) != 1:
         raise ConfigError("the demo suppresses one concept; `pruneguard train` takes several")
-    tables: dict[str, Any] = {"audit": {"batch_size": 32, "other": 160}}
+    tables: dict[str, Any] = {"audit": {"batch_size": 32}}
     if steps:
         tables |= {"training": {"steps": steps}, "proof": {"rounds": 0}}
     if pictures:
         tables["audit"] |= {"target": pictures, "implicit": pictures, "other": pictures}
     return RunSettings.resolve("atelier", tables, concepts=names)
+
+
+def _smaller(audit: AuditSettings) -> AuditSettings:
+    """Fewer pictures that call for the concept: the distilled model still draws it, and proves nothing."""
+    return replace(audit, target=min(32, audit.target), implicit=min(32, audit.implicit))
 
 
 def _renamed(on_progress: OnProgress, name: str) -> OnProgress:

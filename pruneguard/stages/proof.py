@@ -6,7 +6,6 @@ limit of rounds. Validation prompts are neither training nor audit prompts, so t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,20 +15,19 @@ from torch import nn
 from pruneguard.bundle import DRAWN, IMPLICIT
 from pruneguard.concepts import Concept
 from pruneguard.data.latents import LatentSet
-from pruneguard.errors import ConfigError, DataError
-from pruneguard.evaluation.audit import AuditSettings, run_audit
+from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.detectors.detector import Detector
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.families import Family
-from pruneguard.measurement import Measurement, find, named, read_measurements, show, show_value
+from pruneguard.measurement import Measurement, find, named, show, show_value
 from pruneguard.models import Pipeline
-from pruneguard.runs.aside import written_aside
 from pruneguard.runs.digest import digest_of, fingerprint
 from pruneguard.runs.processes import this_process
 from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import torch_components
 from pruneguard.settings import plain
-from pruneguard.stages.auditing.drawing import find_metrics
+from pruneguard.stages.auditing.drawing import audit_concept, find_metrics
+from pruneguard.stages.auditing.kept import keep_measurements
 from pruneguard.stages.settings import ProofSettings, RunSettings
 from pruneguard.training import TrainResult, train
 from pruneguard.training.settings import TrainSettings
@@ -39,7 +37,6 @@ Checks = Mapping[str, Sequence[Measurement]]
 PHASE = "prove"
 _SEED = 3_000_000
 """Added to the audit's seed for validation pictures."""
-_FILE = "measurements.json"
 
 
 @dataclass(frozen=True)
@@ -148,24 +145,8 @@ def _missing(
     """What is missing in words, concept by concept, after `done` further rounds. All processes come to one answer."""
     if not validation.prompts:
         return []
-    checks = (
-        folder
-        / "checks"
-        / digest_of(
-            {
-                "unet": fingerprint(result.unet),
-                "proof": plain(settings.proof),
-                "audit": plain(settings.audit),
-                "prompts": {name: prompts.digest for name, prompts in validation.prompts.items()},
-            }
-        )[:16]
-    )
     with this_process().main_process_first():
-        if not checks.exists():
-            measured = _check(result.pipeline, concepts, settings, validation, on_progress)
-            with written_aside(checks, DataError, "check") as aside:
-                (aside / _FILE).write_text(json.dumps(plain(measured), indent=2))
-        found = _read(checks)
+        found = _check(result, concepts, settings, validation, folder / "checks", on_progress)
     reasons = {
         name: shortfall(measured, validation.controls.get(name, ()), settings.audit) for name, measured in found.items()
     }
@@ -176,29 +157,40 @@ def _missing(
 
 
 def _check(
-    pipeline: Pipeline,
+    result: TrainResult,
     concepts: Sequence[Concept],
     settings: RunSettings,
     validation: Validation,
+    folder: Path,
     on_progress: OnProgress,
-) -> dict[str, list[Measurement]]:
-    components, metrics = torch_components(pipeline), find_metrics(settings.family, settings.audit)
+) -> Checks:
+    """A small audit of each concept that has validation prompts and a detector; `folder` keeps them."""
+    components, metrics = torch_components(result.pipeline), find_metrics(settings.family, settings.audit)
     drawing = replace(settings.audit, seed=settings.audit.seed + _SEED)
-    found = {}
+    unet, found = fingerprint(result.unet), {}
     for concept in concepts:
         if concept.name not in validation.prompts or concept.name not in validation.detectors:
             continue
-        phase, prompts, done = f"check {concept.name}", validation.prompts[concept.name], 0
-        total = len(prompts.target) + len(prompts.implicit) + len(prompts.other)
+        prompts, detector = validation.prompts[concept.name], validation.detectors[concept.name]
+        made_from = {
+            "unet": unet,
+            "concept": plain(concept),
+            "proof": plain(settings.proof),
+            "audit": plain(settings.audit),
+            "prompts": prompts.digest,
+            "detector": detector.name,
+        }
 
-        def advance(count: int, phase: str = phase, total: int = total) -> None:
-            nonlocal done
-            done += count
-            on_progress(Advance(phase, done, total))
+        def measure(
+            concept: Concept = concept, prompts: AuditPrompts = prompts, detector: Detector = detector
+        ) -> Sequence[Measurement]:
+            return audit_concept(
+                "check", components, concept, prompts, detector, drawing, on_progress, metrics=metrics
+            ).measurements
 
-        detector = validation.detectors[concept.name]
-        result = run_audit(components, concept, prompts, detector, drawing, metrics=metrics, on_images=advance)
-        found[concept.name] = list(result.measurements)
+        found[concept.name] = keep_measurements(
+            folder / f"{concept.name}-{digest_of(made_from)[:16]}", "check", measure
+        )
     return found
 
 
@@ -221,10 +213,3 @@ def shortfall(measured: Sequence[Measurement], control: Sequence[Measurement], s
 
 def _told(found: Checks) -> list[str]:
     return [f"{name} {show(rate)}" for name, measured in found.items() if (rate := find(measured, DRAWN))]
-
-
-def _read(folder: Path) -> dict[str, list[Measurement]]:
-    try:
-        return {name: read_measurements(entries) for name, entries in json.loads((folder / _FILE).read_text()).items()}
-    except (OSError, ValueError, TypeError, AttributeError, ConfigError) as error:
-        raise DataError(f"check {folder} cannot be read ({error}); delete the folder to draw it again") from None

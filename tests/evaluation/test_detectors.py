@@ -20,7 +20,7 @@ from pruneguard.errors import ConfigError, InvalidAuditError
 from pruneguard.evaluation.calibration import Calibration, calibrate
 from pruneguard.evaluation.detectors.calibrated import CalibratedDetector, calibration_of
 from pruneguard.evaluation.detectors.clip import BATCH, ClipScorer, ClipSettings, log_odds
-from pruneguard.evaluation.detectors.detector import Scorer, build_detector, share
+from pruneguard.evaluation.detectors.detector import Scorer, build_detector
 from pruneguard.families import FAMILIES
 
 SIZE = 32
@@ -216,8 +216,3 @@ def test_a_detector_that_cannot_be_built_is_refused(spec: str, says: str) -> Non
     FAMILIES.names()  # the oracle comes with its family
     with pytest.raises(ConfigError, match=says):
         build_detector(spec)
-
-
-def test_a_share_counts_what_is_true() -> None:
-    assert share([True, False, False, True]) == 0.5
-    assert share(np.zeros(0, bool)) == 0.0

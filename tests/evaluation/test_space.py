@@ -68,12 +68,13 @@ def test_a_quarter_of_the_pictures_has_the_audits_own_settings() -> None:
     assert (25, None, 7.5, "") not in drawn[16:]
 
 
-def test_steps_and_guidance_are_spread_evenly_over_their_ranges() -> None:
+def test_steps_are_spread_evenly_in_their_logarithm_and_guidance_in_its_range() -> None:
     groups = planned(count=256)[1:]
     steps = [group.steps for group in groups]
-    assert len(groups) == 24
+    assert len(groups) == 16
     assert steps == sorted(steps)
-    assert max(after - before for before, after in pairwise(steps)) <= 4  # two parts of 40 / 22
+    part = (50 / 10) ** (1 / 14)  # the ends apart, each group has one of fourteen equal parts of the logarithm
+    assert max(after / before for before, after in pairwise(steps)) <= 1.1 * part**2
     scales = sorted(scale for _, _, scale, _ in rows(groups))
     assert max(after - before for before, after in pairwise(scales)) <= 2 * 14 / 190
     negatives = [negative for *_, negative in rows(groups)]
@@ -82,8 +83,8 @@ def test_steps_and_guidance_are_spread_evenly_over_their_ranges() -> None:
     )
 
 
-def test_a_group_of_about_eight_pictures_shares_its_steps_and_size() -> None:
-    assert [len(group.guidance) for group in planned()] == [16, *[8] * 6]
+def test_a_group_of_about_twelve_pictures_shares_its_steps_and_size() -> None:
+    assert [len(group.guidance) for group in planned()] == [16, *[12] * 4]
     near_the_model = Space(steps=(25, 25), guidance_scale=(1.0, 15.0))
     assert [len(group.guidance) for group in planned(near_the_model)] == [16, 48]
 
@@ -94,9 +95,9 @@ def test_a_plan_depends_on_the_seed_alone() -> None:
     assert first[:16] == second[:16]
     assert first[16:] != second[16:]
     third = planned()[2]
-    assert [group.steps for group in planned()] == [25, 10, 18, 27, 38, 40, 50]
-    assert (third.size, third.negatives[:3]) == ((64, 96), ("blurry", "dull", ""))
-    assert third.guidance[:3] == pytest.approx((10.668, 12.055, 9.736), abs=1e-3)
+    assert [group.steps for group in planned()] == [25, 10, 19, 39, 50]
+    assert (third.size, third.negatives[:3]) == ((64, 96), ("dull", "dull", "blurry"))
+    assert third.guidance[:3] == pytest.approx((7.254, 11.874, 7.474), abs=1e-3)
 
 
 def test_a_space_is_named_in_toml_field_by_field() -> None:

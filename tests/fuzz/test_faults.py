@@ -153,10 +153,13 @@ def test_a_model_of_a_size_that_no_model_has_is_not_built(tiny_folder: Path, tmp
         check_sizes(path)
 
 
-def test_a_pruning_plan_may_have_long_lists(tmp_path: Path) -> None:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"pruning_plan": {"resnets": {"mid": list(range(5000))}}, "layers_per_block": 2}))
+def test_a_pruning_plan_may_have_lists_that_are_too_long_elsewhere(tmp_path: Path) -> None:
+    path, long = tmp_path / "config.json", list(range(5000))
+    path.write_text(json.dumps({"pruning_plan": {"resnets": {"mid": long}}, "layers_per_block": 2}))
     check_sizes(path)
+    path.write_text(json.dumps({"layers_per_block": long}))
+    with pytest.raises(ModelError, match="layers_per_block"):
+        check_sizes(path)
 
 
 def _copy(folder: Path, place: Path) -> Path:

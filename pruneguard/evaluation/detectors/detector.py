@@ -7,7 +7,7 @@ A detector that has a threshold of its own is a `Detector`. One that gives score
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -69,8 +69,3 @@ def build_detector(spec: str) -> Detector | Scorer:
     name, _, source = spec.partition(":")
     choice = Choice(name, {"source": source} if source else {})
     return DETECTORS.find(name).build(DETECTORS.settings(choice))
-
-
-def share(shows: NDArray[np.bool_] | Sequence[bool]) -> float:
-    """The share of True; 0 for an empty sequence."""
-    return float(np.mean(shows)) if len(shows) else 0.0

@@ -6,34 +6,33 @@ detector and list of prompts. The control of a detector that gives scores has th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pruneguard.bundle import DRAWN, Bundle, blindness, space_of
 from pruneguard.concepts import Concept
-from pruneguard.errors import ConfigError, DataError, InvalidAuditError, ModelError
+from pruneguard.errors import ConfigError, InvalidAuditError, ModelError
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.calibration import read_calibration
 from pruneguard.evaluation.detectors.detector import Detector, Scorer
 from pruneguard.families import Family
-from pruneguard.measurement import Measurement, find, read_measurements
+from pruneguard.measurement import Measurement, find
 from pruneguard.models import Pipeline
-from pruneguard.runs.aside import written_aside
 from pruneguard.runs.digest import digest_of, fingerprint
 from pruneguard.runs.progress import OnProgress
 from pruneguard.runtime import Components, torch_components
 from pruneguard.settings import plain
 from pruneguard.stages.auditing.calibration import calibrated, measure_calibration, recorded_calibration
 from pruneguard.stages.auditing.drawing import audit_components
+from pruneguard.stages.auditing.kept import keep_measurements
 from pruneguard.stages.lineage import check_teacher, recorded_teacher
 from pruneguard.stages.models import load_teacher
 
 Controls = Mapping[str, Sequence[Measurement]]
 """The teacher's measurements by the name of the concept."""
 TEACHER = "teacher"
-_FILE = "measurements.json"
 
 
 def draw_controls(
@@ -71,14 +70,10 @@ def draw_controls(
             "scheduler": dict(teacher.scheduler.config),
         }
         kept = folder / f"{concept.name}-{digest_of(made_from)[:16]}" if folder else None
-        if kept and kept.exists():
-            measured: Sequence[Measurement] = _read(kept)
-        else:
-            detector = detectors[concept.name]
-            measured = _draw_control(components, concept, family, detector, settings, on_progress, known)
-            if kept:
-                _write(kept, measured)
-        controls[concept.name] = measured
+        draw = partial(
+            _draw_control, components, concept, family, detectors[concept.name], settings, on_progress, known
+        )
+        controls[concept.name] = keep_measurements(kept, "control", draw) if kept else draw()
     check_controls(controls, settings)
     return controls
 
@@ -177,15 +172,3 @@ def _source(bundle: Bundle, teacher: str | None) -> Pipeline:
         ) from error
     check_teacher(bundle, loaded)
     return loaded
-
-
-def _read(folder: Path) -> list[Measurement]:
-    try:
-        return read_measurements(json.loads((folder / _FILE).read_text()))
-    except (OSError, ValueError, TypeError, ConfigError) as error:
-        raise DataError(f"control {folder} cannot be read ({error}); delete the folder to draw it again") from None
-
-
-def _write(folder: Path, measured: Sequence[Measurement]) -> None:
-    with written_aside(folder, DataError, "control") as aside:
-        (aside / _FILE).write_text(json.dumps(plain(list(measured)), indent=2))

@@ -9,6 +9,7 @@ from pruneguard.concepts import Concept
 from pruneguard.evaluation.audit import AuditResult, AuditSettings, run_audit
 from pruneguard.evaluation.detectors.detector import Detector, Scorer, build_detector
 from pruneguard.evaluation.metrics.metric import Metric, build_metric
+from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.families import Family
 from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import Components
@@ -69,33 +70,56 @@ def audit_components(
 
     `engine` is the record of the engine that draws; None if a torch model does.
     """
-    results, metrics = [], find_metrics(family, settings)
-    for concept in concepts:
-        if concept.name not in detectors:
-            continue
-        prompts = family.audit_prompts(concept, settings)
-        phase, total = f"audit {subject}: {concept.name}", len(prompts.target) + len(prompts.implicit)
-        total += len(prompts.other)
-        done = 0
-
-        def advance(count: int, phase: str = phase, total: int = total) -> None:
-            nonlocal done
-            done += count
-            on_progress(Advance(phase, done, total))
-
-        on_progress(Advance(phase, 0, total))
-        detector = detectors[concept.name]
-        results.append(
-            run_audit(
-                components,
-                concept,
-                prompts,
-                detector,
-                settings,
-                subject=subject,
-                runs=_runs(components, engine),
-                metrics=metrics,
-                on_images=advance,
-            )
+    metrics, runs = find_metrics(family, settings), _runs(components, engine)
+    return [
+        audit_concept(
+            f"audit {subject}",
+            components,
+            concept,
+            family.audit_prompts(concept, settings),
+            detectors[concept.name],
+            settings,
+            on_progress,
+            subject=subject,
+            metrics=metrics,
+            runs=runs,
         )
-    return results
+        for concept in concepts
+        if concept.name in detectors
+    ]
+
+
+def audit_concept(
+    phase: str,
+    components: Components,
+    concept: Concept,
+    prompts: AuditPrompts,
+    detector: Detector,
+    settings: AuditSettings,
+    on_progress: OnProgress,
+    *,
+    metrics: Sequence[Metric],
+    subject: str = "",
+    runs: Mapping[str, str] | None = None,
+) -> AuditResult:
+    """An audit of one concept, which tells its progress as `phase` and the concept's name; see `run_audit`."""
+    phase, total = f"{phase}: {concept.name}", len(prompts.target) + len(prompts.implicit) + len(prompts.other)
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        on_progress(Advance(phase, done, total))
+
+    on_progress(Advance(phase, 0, total))
+    return run_audit(
+        components,
+        concept,
+        prompts,
+        detector,
+        settings,
+        subject=subject,
+        runs=runs,
+        metrics=metrics,
+        on_images=advance,
+    )
