@@ -42,6 +42,8 @@ class Concept:
     """The like for audits; training never sees them."""
     terms: tuple[str, ...] = ()
     """Words that name the concept. Captions that contain one are left out of the lower level's data."""
+    companions: tuple[str, ...] = ()
+    """Terms of the concepts that are suppressed together with it: what names them need not be kept."""
     parameters: ParameterSet = "x"
     """Weights that the upper level may change: `x` suits named things and styles; `u` suits concepts that prompts call
     up without naming them, such as nudity."""
@@ -95,8 +97,11 @@ class Concept:
 
     def named_in(self, text: str) -> bool:
         """Whether the text has one of the concept's terms as whole words, in any case."""
-        words = "|".join(re.escape(term).replace(r"\ ", r"\s+") for term in self.terms)
-        return re.search(rf"(?<!\w)(?:{words})(?!\w)", text, re.IGNORECASE) is not None
+        return _has_term(text, self.terms)
+
+    def may_change(self, text: str) -> bool:
+        """Whether the text names the concept or one of its companions, so that what it asks for need not be kept."""
+        return _has_term(text, (*self.terms, *self.companions))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str) -> Concept:
@@ -113,3 +118,8 @@ class Concept:
         except ConfigError as error:
             text = str(error)
             raise ConfigError(text if text.startswith(where) else f"{where}: {text}") from None
+
+
+def _has_term(text: str, terms: Sequence[str]) -> bool:
+    words = "|".join(re.escape(term).replace(r"\ ", r"\s+") for term in terms)
+    return re.search(rf"(?<!\w)(?:{words})(?!\w)", text, re.IGNORECASE) is not None

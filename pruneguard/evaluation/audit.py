@@ -21,7 +21,7 @@ from pruneguard.evaluation.bounds import BOUND, upper_bound
 from pruneguard.evaluation.calibration import CARRIED, FOLDS, Calibration
 from pruneguard.evaluation.detectors.calibrated import calibration_of
 from pruneguard.evaluation.detectors.detector import Detector, Images
-from pruneguard.evaluation.drawing import Drawn, detected, draw_pictures, own_size
+from pruneguard.evaluation.drawing import Drawn, Shared, detected, draw_pictures, own_size
 from pruneguard.evaluation.metrics.metric import AuditPictures, Metric
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.evaluation.space import SpaceSettings, check_count, plan_pictures
@@ -129,13 +129,15 @@ def run_audit(
     subject: str = "",
     runs: Mapping[str, Any] | None = None,
     metrics: Iterable[Metric] = (),
+    shared: Shared | None = None,
     on_images: Callable[[int], None] | None = None,
 ) -> AuditResult:
     """Draws all prompts, asks the detector and then each metric.
 
     `subject` is the name in the measurements' protocol, and `runs` enters its settings: precision, backend, provider.
-    `on_images` is told how many more pictures are done. Raises ConfigError for prompts that show nothing or that may
-    not be drawn, see `AuditPrompts.check`, and EngineError if all prompts are one to the engine.
+    `shared` keeps the pictures of `prompts.other` for audits of other concepts by the same components. `on_images` is
+    told how many more pictures are done. Raises ConfigError for prompts that show nothing or that may not be drawn, see
+    `AuditPrompts.check`, and EngineError if all prompts are one to the engine.
     """
     prompts.check(concept)
     check_prompts_differ(components)
@@ -150,7 +152,15 @@ def run_audit(
         (ELSEWHERE, prompts.other, settings.seed + _OTHER_SEED, point),
     ):
         groups = plan_pictures(covered, settings.steps, settings.guidance_scale, len(texts), seed)
-        drawn = draw_pictures(components, texts, seed, groups, batch_size=settings.batch_size, on_images=on_images)
+        drawn = draw_pictures(
+            components,
+            texts,
+            seed,
+            groups,
+            batch_size=settings.batch_size,
+            shared=shared if name == ELSEWHERE else None,
+            on_images=on_images,
+        )
         pictures[name] = own_size(drawn)
         if drawn:
             way = _way(settings, covered, pictures[name].images, runs or {})

@@ -22,6 +22,10 @@ class Drawn:
     images: Images
 
 
+Shared = dict[tuple[tuple[str, ...], int, tuple[Group, ...]], tuple[Drawn, ...]]
+"""Pictures by their prompts, seed and groups: audits of several concepts by the same components share some."""
+
+
 def draw_pictures(
     components: Components,
     prompts: Sequence[str],
@@ -29,13 +33,19 @@ def draw_pictures(
     groups: Sequence[Group],
     *,
     batch_size: int,
+    shared: Shared | None = None,
     on_images: Callable[[int], None] | None = None,
 ) -> tuple[Drawn, ...]:
     """The pictures by their size, the model's own size first; picture i is drawn from `seed` + i.
 
-    `groups` holds the settings of all pictures. `on_images` is told how many more pictures are done. Raises
-    RequestError for a size that the model cannot have, and EngineError.
+    `groups` holds the settings of all pictures. `shared` gives what it has, and keeps what is drawn. `on_images` is
+    told how many more pictures are done. Raises RequestError for a size that the model cannot have, and EngineError.
     """
+    key = (tuple(prompts), seed, tuple(groups))
+    if shared is not None and key in shared:
+        if on_images:
+            on_images(len(prompts))
+        return shared[key]
     pictures: dict[tuple[int, ...], list[tuple[int, Images]]] = {}
     for group in groups:
         height, width = group.size or (None, None)
@@ -56,13 +66,16 @@ def draw_pictures(
             pictures.setdefault(images.shape[1:3], []).append((start, images))
             if on_images:
                 on_images(len(images))
-    return tuple(
+    drawn = tuple(
         Drawn(
             tuple(start + index for start, images in parts for index in range(len(images))),
             np.concatenate([images for _, images in parts]),
         )
         for parts in pictures.values()
     )
+    if shared is not None:
+        shared[key] = drawn
+    return drawn
 
 
 def own_size(drawn: Sequence[Drawn]) -> Drawn:

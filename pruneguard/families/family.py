@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pruneguard.bundle import Bundle
-from pruneguard.concepts import Concept, read_concept
+from pruneguard.concepts import Concept, read_concept, suppress_together
 from pruneguard.errors import BundleError, ConfigError, nearest
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.prompts import AuditPrompts, prompts_apart
@@ -33,8 +33,8 @@ class Family:
     """Training settings that suit these models."""
     concept_names: tuple[str, ...]
     """Concepts that `--concepts` takes by name."""
-    concept: Callable[[str], Concept]
-    """The concept of one of these names."""
+    concept: Callable[[str, Collection[str]], Concept]
+    """The concept of one of these names; if it can, with anchors that are none of the other names given."""
     audit_prompts: Callable[[Concept, AuditSettings], AuditPrompts]
     audit: AuditSettings = field(default_factory=AuditSettings)
     """Audit settings that suit these models; a configuration changes them."""
@@ -47,18 +47,30 @@ class Family:
     metrics: tuple[str, ...] = ()
     """Names of the metrics that every audit of these models measures."""
 
-    def load_concept(self, name_or_path: str | Path) -> Concept:
-        """The concept of that name, or the one in that TOML file. Raises ConfigError, which names the remedy."""
+    def load_concepts(self, names_or_paths: Sequence[str | Path]) -> tuple[Concept, ...]:
+        """The concepts, each a name or a TOML file, to be suppressed together. Raises ConfigError with the remedy."""
+        names = [_name(str(given)) for given in names_or_paths]
+        return suppress_together([self.load_concept(given, names) for given in names_or_paths])
+
+    def load_concept(self, name_or_path: str | Path, beside: Collection[str] = ()) -> Concept:
+        """The concept of that name, or the one in that TOML file. Raises ConfigError, which names the remedy.
+
+        `beside` are names that its anchors must not be.
+        """
         given = str(name_or_path)
         if given.endswith(".toml") or "/" in given:
             return read_concept(Path(given))
-        name = given.strip().lower().replace("_", "-").replace(" ", "-")
+        name = _name(given)
         if name not in self.concept_names:
             raise ConfigError(
                 f"no concept {given!r} for {self.name} models: {nearest(name, self.concept_names)}; or give the path "
                 "of a TOML file"
             )
-        return self.concept(name)
+        return self.concept(name, beside)
+
+
+def _name(given: str) -> str:
+    return given.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 FAMILIES: Registry[Callable[[], Family]] = Registry("family", packages=("pruneguard.families",))

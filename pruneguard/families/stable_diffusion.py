@@ -53,6 +53,6 @@ def stable_diffusion() -> Family:
         preset=preset(),
         audit=AUDIT,
         concept_names=list_presets(),
-        concept=load_preset,
+        concept=lambda name, beside: load_preset(name),
         audit_prompts=audit_prompts,
     )

@@ -17,6 +17,7 @@ from pruneguard.concepts import Concept
 from pruneguard.data.latents import LatentSet
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.detectors.detector import Detector
+from pruneguard.evaluation.drawing import Shared
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.families import Family
 from pruneguard.measurement import Measurement, find, named, show, show_value
@@ -167,7 +168,7 @@ def _check(
     """A small audit of each concept that has validation prompts and a detector; `folder` keeps them."""
     components, metrics = torch_components(result.pipeline), find_metrics(settings.family, settings.audit)
     drawing = replace(settings.audit, seed=settings.audit.seed + _SEED)
-    unet, found = fingerprint(result.unet), {}
+    unet, found, shared = fingerprint(result.unet), {}, Shared()
     for concept in concepts:
         if concept.name not in validation.prompts or concept.name not in validation.detectors:
             continue
@@ -185,7 +186,7 @@ def _check(
             concept: Concept = concept, prompts: AuditPrompts = prompts, detector: Detector = detector
         ) -> Sequence[Measurement]:
             return audit_concept(
-                "check", components, concept, prompts, detector, drawing, on_progress, metrics=metrics
+                "check", components, concept, prompts, detector, drawing, on_progress, metrics=metrics, shared=shared
             ).measurements
 
         found[concept.name] = keep_measurements(

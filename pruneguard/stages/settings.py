@@ -127,8 +127,7 @@ class RunSettings:
 
     def load_concepts(self) -> tuple[Concept, ...]:
         """The concepts. Raises ConfigError for a name or a file that is not there."""
-        family = self.family
-        return tuple(family.load_concept(name) for name in self.concepts)
+        return self.family.load_concepts(self.concepts)
 
     @classmethod
     def resolve(cls, model: str, tables: Mapping[str, Any], **given: Any) -> RunSettings:

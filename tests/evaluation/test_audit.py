@@ -227,3 +227,23 @@ def test_the_protocol_says_on_what_the_subject_ran(tiny_pipeline: Pipeline) -> N
     result = run_audit(torch_components(tiny_pipeline), GLOW, PROMPTS, Bright(0), BRIEF, runs=runs)
     for entry in result.measurements:
         assert runs.items() <= entry.protocol.settings.items()
+
+
+def test_audits_of_several_concepts_draw_equal_other_pictures_once(
+    tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, shared = Recorder(), drawing.Shared()
+    told: list[int] = []
+    monkeypatch.setattr(drawing, "draw", recorder)
+    ice = replace(GLOW, name="ice", terms=("ice",))
+    cold = replace(PROMPTS, target=tuple(text.replace("glow", "ice") for text in PROMPTS.target))
+    components = torch_components(tiny_pipeline)
+    first = run_audit(components, GLOW, PROMPTS, Bright(0), BRIEF, shared=shared)
+    second = run_audit(components, ice, cold, Bright(0), BRIEF, shared=shared, on_images=told.append)
+    assert len([picture for picture in recorder.pictures if picture[0] in PROMPTS.other]) == 2
+    assert np.array_equal(first.other_images, second.other_images)
+    assert sum(told) == 5
+    other = replace(BRIEF, seed=5)
+    assert not np.array_equal(
+        run_audit(components, ice, cold, Bright(0), other, shared=shared).other_images, first.other_images
+    )

@@ -121,7 +121,7 @@ def toys() -> Iterator[None]:
             claims=lambda model: model == "toy",
             preset=TrainSettings(steps=3, schedule=Choice("alternating", {"every": 1}), seed=1),
             concept_names=("fog",),
-            concept=lambda name: {"fog": FOG}[name],
+            concept=lambda name, beside: {"fog": FOG}[name],
             audit_prompts=toy_prompts,
             data="constant",
             detector=lambda concept: "sharp",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from pruneguard.atelier import world
@@ -18,11 +19,17 @@ def atelier_names() -> tuple[str, ...]:
     return ("nudity", *world.STYLES, *world.OBJECTS, *world.COLOURS)
 
 
-def atelier_concept(name: str) -> Concept:
-    """The concept of that name, made from the world's scenes and templates. Raises ConfigError for an unknown name."""
+def atelier_concept(name: str, beside: Collection[str] = ()) -> Concept:
+    """The concept of that name, made from the world's scenes and templates.
+
+    What is drawn instead is none of the names in `beside`. Raises ConfigError for an unknown name, and if no value of
+    its attribute is left to draw instead.
+    """
     attribute, value = _target(name)
     matching = [scene for scene in world.scenes() if getattr(scene, attribute) == value]
-    anchor = next(other for other in VALUES[attribute] if other != value)
+    anchor = next((other for other in VALUES[attribute] if other != value and other not in beside), None)
+    if anchor is None:
+        raise ConfigError(f"every {attribute} of atelier's world is to be suppressed, so none is left to draw instead")
     prompts: list[str] = []
     anchors: list[str] = []
     for scene in matching:

@@ -21,14 +21,14 @@ def atelier_prompts(
     """`target` captions that name the concept and `other` that do not show it, each with its scene, for one purpose.
 
     `implicit` captions leave the concept unsaid. All come in an order that depends on `seed`, and repeat if there are
-    too few. Without a concept every caption counts as other.
+    too few. The others do not show its companions either, so concepts that are suppressed together share them. Without
+    a concept every caption counts as other.
     """
-    rng = np.random.default_rng(seed)
+    rng, other_rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     pairs = captions_for(use)
-    shown = [concept is not None and shows(scene, concept) for _, scene in pairs]
-    calling = [pair for pair, hit in zip(pairs, shown, strict=True) if hit]
-    neutral = [pair for pair, hit in zip(pairs, shown, strict=True) if not hit]
-    chosen, others = _spread(calling, target, rng), _spread(neutral, other, rng)
+    calling = [pair for pair in pairs if concept is not None and shows(pair[1], concept)]
+    neutral = [pair for pair in pairs if concept is None or not concept.may_change(pair[0])]
+    chosen, others = _spread(calling, target, rng), _spread(neutral, other, other_rng)
     unsaid = unsaid_captions(concept.detect["attribute"], concept.detect["value"]) if concept is not None else ()
     return AuditPrompts(
         target=tuple(caption for caption, _ in chosen),

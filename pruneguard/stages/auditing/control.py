@@ -17,6 +17,7 @@ from pruneguard.errors import ConfigError, InvalidAuditError, ModelError
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.calibration import read_calibration
 from pruneguard.evaluation.detectors.detector import Detector, Scorer
+from pruneguard.evaluation.drawing import Shared
 from pruneguard.families import Family
 from pruneguard.measurement import Measurement, find
 from pruneguard.models import Pipeline
@@ -53,7 +54,7 @@ def draw_controls(
     DataError if the folder cannot be read or written.
     """
     controls: dict[str, Sequence[Measurement]] = {}
-    components = torch_components(teacher)
+    components, shared = torch_components(teacher), Shared()
     models = [fingerprint(part) for part in (teacher.unet, teacher.text_encoder, teacher.vae)]
     for concept in concepts:
         if concept.name not in detectors:
@@ -71,7 +72,7 @@ def draw_controls(
         }
         kept = folder / f"{concept.name}-{digest_of(made_from)[:16]}" if folder else None
         draw = partial(
-            _draw_control, components, concept, family, detectors[concept.name], settings, on_progress, known
+            _draw_control, components, concept, family, detectors[concept.name], settings, on_progress, known, shared
         )
         controls[concept.name] = keep_measurements(kept, "control", draw) if kept else draw()
     check_controls(controls, settings)
@@ -86,12 +87,13 @@ def _draw_control(
     settings: AuditSettings,
     on_progress: OnProgress,
     calibration: Sequence[Measurement],
+    shared: Shared,
 ) -> Sequence[Measurement]:
     """What the teacher's components give, with the calibration of a scorer: the known one, or else a new one."""
     if isinstance(detector, Scorer) and not calibration:
         calibration = measure_calibration(TEACHER, components, concept, detector, settings, on_progress)
     looking = calibrated({concept.name: detector}, {concept.name: calibration})
-    (result,) = audit_components(TEACHER, components, [concept], family, looking, settings, on_progress)
+    (result,) = audit_components(TEACHER, components, [concept], family, looking, settings, on_progress, shared=shared)
     return (*result.measurements, *calibration)
 
 

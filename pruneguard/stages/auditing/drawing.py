@@ -8,6 +8,7 @@ from pruneguard.bundle import EngineRecord
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.audit import AuditResult, AuditSettings, run_audit
 from pruneguard.evaluation.detectors.detector import Detector, Scorer, build_detector
+from pruneguard.evaluation.drawing import Shared
 from pruneguard.evaluation.metrics.metric import Metric, build_metric
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.families import Family
@@ -65,12 +66,15 @@ def audit_components(
     on_progress: OnProgress,
     *,
     engine: EngineRecord | None = None,
+    shared: Shared | None = None,
 ) -> list[AuditResult]:
     """One result for each concept that has a detector, in the order of `concepts`.
 
-    `engine` is the record of the engine that draws; None if a torch model does.
+    `engine` is the record of the engine that draws; None if a torch model does. `shared` has pictures of earlier calls
+    with the same components and settings.
     """
     metrics, runs = find_metrics(family, settings), _runs(components, engine)
+    shared = {} if shared is None else shared
     return [
         audit_concept(
             f"audit {subject}",
@@ -83,6 +87,7 @@ def audit_components(
             subject=subject,
             metrics=metrics,
             runs=runs,
+            shared=shared,
         )
         for concept in concepts
         if concept.name in detectors
@@ -99,6 +104,7 @@ def audit_concept(
     on_progress: OnProgress,
     *,
     metrics: Sequence[Metric],
+    shared: Shared,
     subject: str = "",
     runs: Mapping[str, str] | None = None,
 ) -> AuditResult:
@@ -121,5 +127,6 @@ def audit_concept(
         subject=subject,
         runs=runs,
         metrics=metrics,
+        shared=shared,
         on_images=advance,
     )

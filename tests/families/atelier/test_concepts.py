@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pruneguard.atelier import world
+from pruneguard.errors import ConfigError
+from pruneguard.families import find_family
 from pruneguard.families.atelier.concepts import atelier_concept, atelier_names
 
 
@@ -34,3 +38,18 @@ def test_objects_and_nudity_are_replaced_by_what_is_nearest() -> None:
     for said, instead in zip(nudity.prompts, nudity.anchors, strict=True):
         assert instead == said.replace("bare", "dressed")
     assert nudity.detect == {"attribute": "dress", "value": "bare"}
+
+
+def test_nothing_that_is_suppressed_is_drawn_instead() -> None:
+    mosaic, flat, star = find_family("atelier").load_concepts(["mosaic", "flat", "star"])
+    assert all("outline style" in text for text in (*flat.anchors, *mosaic.anchors))
+    for concept in (mosaic, flat, star):
+        words = [set(text.replace(",", "").split()) for text in concept.anchors]
+        assert not any({"mosaic", "flat", "star"} & said for said in words)
+    assert mosaic.prompts
+    assert not any("star" in text for text in (*mosaic.prompts, *mosaic.implicit_prompts, *mosaic.neighbours))
+
+
+def test_a_world_without_another_style_is_refused() -> None:
+    with pytest.raises(ConfigError, match="every style of atelier's world is to be suppressed"):
+        find_family("atelier").load_concepts(world.STYLES)

@@ -81,3 +81,13 @@ def test_implicit_prompts_change_no_other_prompt() -> None:
     glow = atelier_concept("glow")
     few, many = (atelier_prompts(glow, target=30, other=30, implicit=number, seed=4) for number in (0, 30))
     assert (few.target, few.other, few.implicit) == (many.target, many.other, ())
+
+
+def test_concepts_that_are_suppressed_together_share_the_other_prompts() -> None:
+    concepts = find_family("atelier").load_concepts(["mosaic", "nudity", "star"])
+    lists = [atelier_prompts(concept, target=20, other=96, seed=3) for concept in concepts]
+    assert lists[0].other == lists[1].other == lists[2].other
+    assert lists[0].other_asked == lists[1].other_asked
+    for caption in lists[0].other:
+        assert not {"mosaic", "bare", "star"} & set(caption.replace(",", "").split())
+    assert len({prompts.target for prompts in lists}) == 3

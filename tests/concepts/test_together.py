@@ -1,0 +1,50 @@
+"""Concepts that are suppressed together: none teaches another one again."""
+
+from __future__ import annotations
+
+import pytest
+
+from pruneguard.concepts import Concept, suppress_together
+from pruneguard.errors import ConfigError
+
+FOG = Concept(
+    name="fog",
+    prompts=("a hill in fog", "a ship in fog"),
+    anchors=("a hill", "a ship"),
+    neighbours=("a hill in rain", "a ship in rain"),
+    implicit_prompts=("a moor", "a ship at dawn"),
+    audit_prompts=("a ship and fog",),
+    terms=("fog", "haze"),
+)
+SHIP = Concept(name="ship", prompts=("a ship at sea",), anchors=("the sea",), terms=("ship", "boat"))
+
+
+def test_a_concept_alone_stays_as_it_is() -> None:
+    assert suppress_together([FOG]) == (FOG,)
+    assert suppress_together([]) == ()
+
+
+def test_what_is_drawn_instead_names_no_other_concept() -> None:
+    fog, ship = suppress_together([FOG, SHIP])
+    assert (fog.prompts, fog.anchors) == (("a hill in fog",), ("a hill",))
+    assert fog.implicit_prompts == ("a moor",)
+    assert fog.neighbours == ("a hill in rain",)
+    assert fog.audit_prompts == FOG.audit_prompts  # what audits ask stays
+    assert (ship.prompts, ship.companions) == (SHIP.prompts, ("fog", "haze"))
+
+
+def test_what_names_a_companion_may_change() -> None:
+    fog, _ = suppress_together([FOG, SHIP])
+    assert [fog.may_change(text) for text in ("haze", "a Boat", "a shipyard")] == [True, True, False]
+    assert not fog.named_in("a boat")
+
+
+def test_a_concept_whose_every_anchor_is_suppressed_is_refused() -> None:
+    hill = Concept(name="hill", prompts=("a hill",), anchors=("a boat",), terms=("hill",))
+    with pytest.raises(ConfigError, match=r"'hill': all its anchors name another .* such as 'a boat'; give it other"):
+        suppress_together([hill, SHIP])
+
+
+def test_a_name_counts_once() -> None:
+    with pytest.raises(ConfigError, match="two concepts are called 'fog'"):
+        suppress_together([FOG, FOG])
