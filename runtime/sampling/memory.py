@@ -126,14 +126,26 @@ def _system_memory() -> int | None:
 
 
 def _group_memory(root: Path) -> list[int]:
-    """What is left of the limits of this process's control group, of version 2 and of version 1."""
+    """What is left of the limits of this process's control group, of version 2 and of version 1.
+
+    Files that were read count as used there until something else needs their memory, so those are added again.
+    """
     left = []
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    for folder, limit, used, cached in (
+        (root, "memory.max", "memory.current", "inactive_file"),
+        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         try:
-            left.append(int((root / limit).read_text()) - int((root / used).read_text()))
+            free = int((folder / limit).read_text()) - int((folder / used).read_text())
         except (OSError, ValueError):  # no such group, or a limit of "max"
             continue
+        left.append(free + _statistic(folder / "memory.stat", cached))
     return left
+
+
+def _statistic(path: Path, name: str) -> int:
+    """A number of a control group's statistics; 0 if it is not there."""
+    try:
+        return int(dict(line.split() for line in path.read_text().splitlines()).get(name, 0))
+    except (OSError, ValueError):
+        return 0

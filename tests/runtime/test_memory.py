@@ -119,6 +119,8 @@ def test_what_is_free_is_the_least_of_system_and_control_group(tmp_path: Path, m
     assert memory._group_memory(root) == []
     (root / "memory.max").write_text("1000\n")
     assert memory._group_memory(root) == [995]
+    (root / "memory.stat").write_text("anon 4\ninactive_file 3\n")  # a file that was read can be dropped
+    assert memory._group_memory(root) == [998]
     monkeypatch.setattr(memory, "_system_memory", lambda: 400)
     monkeypatch.setattr(memory, "_group_memory", lambda _: [995, -3])
     assert available_memory() == 0
