@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.unlearning import STANDARD
 from pruneguard.bundle import IMPLICIT, space_of
+from pruneguard.families.atelier.concepts import atelier_concept
 from pruneguard.measurement import Measurement, find, named, read_measurements, show, table
 
 LABELS = {
@@ -25,7 +27,8 @@ def demo_section(demo: dict[str, Any]) -> str:
     latency = read_measurements(demo["latency"]["measurements"])
     parity = read_measurements(demo["parity"])
     macs, concept = demo["unet_macs"], demo["concept"]
-    drawn = _found(audits["engine"], "drawn")
+    drawn, baseline = (_found(audits[name], "drawn") for name in ("engine", "distilled"))
+    fewer = "" if baseline.count == drawn.count else f" ({baseline.count} in the row where nothing is suppressed)"
     image, engine = _found(latency, "image/diffusers"), _found(latency, "image/engine")
     others = max((entry.count for entry in named(audits["engine"], "kept").values()), default=0)
     scheduler = image.protocol.settings.get("scheduler", "its scheduler")
@@ -40,8 +43,8 @@ def demo_section(demo: dict[str, Any]) -> str:
             f"model ({_found(latency, 'image/engine to diffusers').value:.2f} ×); erased against pruned UNet "
             f"{_found(latency, 'unet/erased to pruned').value:.3f} ×; engine and torch agree to "
             f"{_found(parity, 'parity/images/psnr').value:.0f} dB or better; the whole demo took "
-            f"{demo['wall_s']:.0f} s. Each row: {drawn.count} pictures that ask for “{concept}” and {others} that do "
-            f"not, with the same prompts and seeds in every row, PNDM {_space(drawn)}, read by atelier's oracle. "
+            f"{demo['wall_s']:.0f} s. Each row: {drawn.count} pictures that ask for “{concept}”{fewer} and {others} that "
+            f"do not, with the same prompts and seeds in every row, PNDM {_space(drawn)}, read by atelier's oracle. "
             f"“drawn”: the share of pictures asking for “{concept}” that show it, with the one-sided 95 % bound. "
             f"{_implicit(audits['engine'], concept)}“drawn elsewhere”: the share of the other pictures that show it. "
             "“kept”: the share of "
@@ -117,9 +120,29 @@ def unlearning_section(unlearning: dict[str, Any]) -> str:
     parts = ["![What unnamed prompts give](results/unlearning.png)", ""]
     for concept, kinds in unlearning["concepts"].items():
         for kind, subjects in kinds.items():
-            measured = {subject: read_measurements(entries)[:2] for subject, entries in subjects.items()}
-            parts += [*_rows(f"“{concept}”, {kind}", measured), ""]
+            measured = {subject: read_measurements(entries) for subject, entries in subjects.items()}
+            rows = {
+                subject: [*entries[:2], *_balance(entries, measured[STANDARD], concept)]
+                for subject, entries in measured.items()
+            }
+            parts += [*_rows(f"“{concept}”, {kind}", rows), ""]
     return "\n".join([*parts, _source("unlearning", unlearning["command"], unlearning)])
+
+
+def _balance(measured: Sequence[Measurement], standard: Sequence[Measurement], concept: str) -> list[Measurement]:
+    """The least and the largest ratio of the shares of the attribute's other values to those of the standard."""
+    detect = atelier_concept(concept).detect
+    ours, theirs = (named(entries, f"shares/{detect['attribute']}") for entries in (measured, standard))
+    ratios = [
+        ours[value].value / theirs[value].value
+        for value in theirs
+        if value != detect["value"] and value in ours and theirs[value].value
+    ]
+    return [
+        Measurement(name=f"other {detect['attribute']}/{name} ratio", value=choose(ratios), unit="ratio")
+        for name, choose in (("least", min), ("largest", max))
+        if ratios
+    ]
 
 
 def routes_section(routes: dict[str, Any]) -> str:
