@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import os
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import parse_flag_from_env
+from accelerate.utils import broadcast_object_list, parse_flag_from_env
 
 from pruneguard.errors import ConfigError
 
 TIMEOUT = "PRUNEGUARD_TIMEOUT_HOURS"
 """Environment variable: hours that a process of several waits for the others before it gives up."""
 _DEFAULT_HOURS = 24.0
+
+T = TypeVar("T")
 
 
 def this_process() -> PartialState:
@@ -26,6 +29,13 @@ def this_process() -> PartialState:
     # accelerate takes a CPU for part of a group only when told so; otherwise every process would believe it is alone.
     cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     return PartialState(cpu=cpu, timeout=collective_timeout())
+
+
+def from_main_process(value: T) -> T:
+    """The main process's value, in every process; all must ask for it at the same place."""
+    this_process()
+    told: T = broadcast_object_list([value])[0]
+    return told
 
 
 def collective_timeout() -> timedelta:

@@ -23,7 +23,7 @@ from pruneguard.families import Family
 from pruneguard.measurement import Measurement, find, named, show, show_value
 from pruneguard.models import Pipeline
 from pruneguard.runs.digest import digest_of, fingerprint
-from pruneguard.runs.processes import this_process
+from pruneguard.runs.processes import from_main_process, this_process
 from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import torch_components
 from pruneguard.settings import plain
@@ -55,7 +55,7 @@ class Proved:
 
 @dataclass(frozen=True)
 class Validation:
-    """What is checked between rounds, and against what."""
+    """What the main process checks between rounds, and against what."""
 
     prompts: Mapping[str, AuditPrompts]
     """Validation prompts by the name of the concept; a concept without them is not checked."""
@@ -143,18 +143,21 @@ def _missing(
     done: int,
     on_progress: OnProgress,
 ) -> list[str]:
-    """What is missing in words, concept by concept, after `done` further rounds. All processes come to one answer."""
+    """What is missing in words, concept by concept, after `done` further rounds.
+
+    The main process checks and tells the others.
+    """
     if not validation.prompts:
         return []
-    with this_process().main_process_first():
+    missing: list[str] = []
+    if this_process().is_main_process:
         found = _check(result, concepts, settings, validation, folder / "checks", on_progress)
-    reasons = {
-        name: shortfall(measured, validation.controls.get(name, ()), settings.audit) for name, measured in found.items()
-    }
-    missing = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
-    told = "waits for " + "; ".join(missing) if missing else ", ".join(_told(found))
-    on_progress(Advance(PHASE, done, settings.proof.rounds, detail=told))
-    return missing
+        for name, measured in found.items():
+            if reason := shortfall(measured, validation.controls.get(name, ()), settings.audit):
+                missing.append(f"{name}: {reason}")
+        told = "waits for " + "; ".join(missing) if missing else ", ".join(_told(found))
+        on_progress(Advance(PHASE, done, settings.proof.rounds, detail=told))
+    return from_main_process(missing)
 
 
 def _check(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from pruneguard.stages.proof import (
     trained_concepts,
 )
 from pruneguard.stages.settings import ProofSettings, RunSettings
+from tests.processes import run_script
 from tests.stages.test_train import TABLES
 
 PROMPTS = AuditPrompts(target=tuple(f"a disc in glow style, number {i}" for i in range(8)), other=())
@@ -112,6 +114,13 @@ def test_a_finished_run_is_neither_trained_nor_drawn_again(
     assert (again.rounds, again.steps) == (first.rounds, first.steps)
     pairs = zip(first.result.unet.parameters(), again.result.unet.parameters(), strict=True)
     assert all(before.equal(after) for before, after in pairs)
+
+
+def test_processes_go_on_together_although_only_the_main_one_looks(tmp_path: Path) -> None:
+    run_script("tests.stages.prove_together", tmp_path)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert (first["rounds"], first["steps"]) == (1, 3)
 
 
 def test_a_further_round_has_batches_of_its_own_and_lower_rates(settings: RunSettings) -> None:
