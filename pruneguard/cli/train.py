@@ -43,11 +43,12 @@ def command(out: Path, fresh: bool, config: Path | None, dry_run: bool, **option
 
     process, had_engines = this_process(), (out / "engines").is_dir()
     with RichProgress() if process.is_main_process else nullcontext(silent) as progress:
-        bundle, _, _ = train_bundle(settings, out, progress, fresh=fresh)
+        bundle, proved, _ = train_bundle(settings, out, progress, fresh=fresh)
     process.destroy_process_group()
     if process.is_main_process:
         if had_engines:
             click.echo(f"{out}: the engines of the model that was there before are gone with it")
+        click.echo(f"trained {proved.show()}")
         _tell(bundle, out)
 
 
@@ -67,7 +68,7 @@ def _tell(bundle: Bundle, out: Path) -> None:
     if failed := [f"{audit.concept}: {audit.judgement().reason}" for audit in manifest.audits if not audit.passed]:
         raise AuditError(
             f"{out} was written and its audit failed ({'; '.join(failed)}); the runtime will refuse it: train it with "
-            "more --steps"
+            "more --steps, or with more [proof] rounds"
         )
     if manifest.policy.concepts and not manifest.audits:
         click.echo(

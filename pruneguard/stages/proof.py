@@ -52,6 +52,12 @@ class Proved:
     missing: tuple[str, ...] = ()
     """One sentence for each concept that is not proved; empty if all are, or if none could be checked."""
 
+    def show(self) -> str:
+        """How the run ended, in words."""
+        rounds = f"{self.rounds} further round{'' if self.rounds == 1 else 's'}"
+        lacks = f"; its own checks still find {'; '.join(self.missing)}" if self.missing else ""
+        return f"{self.steps} steps with {rounds}{lacks}"
+
 
 @dataclass(frozen=True)
 class Validation:

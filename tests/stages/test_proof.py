@@ -94,6 +94,9 @@ def test_a_run_that_gives_up_says_what_it_reached(
     proved = prove(tiny_pipeline, data, settings, Scripted(bad=9), tmp_path)
     assert (proved.rounds, proved.steps) == (2, 4)
     assert proved.missing == ("glow: 100.0% (at most 100.0%) drawn",)
+    lacks = "; its own checks still find glow: 100.0% (at most 100.0%) drawn"
+    assert proved.show() == f"4 steps with 2 further rounds{lacks}"
+    assert replace(proved, rounds=1, missing=()).show() == "4 steps with 1 further round"
 
 
 def test_a_run_that_is_proved_at_once_trains_no_further(
