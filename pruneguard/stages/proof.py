@@ -6,7 +6,7 @@ limit of rounds. Validation prompts are neither training nor audit prompts, so t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,8 +126,8 @@ def train_until_proved(
         )
         steps, upper = steps + int(again.metrics["steps"]), upper + int(again.metrics["upper_steps"])
         result = again
-        missing = _missing(result, concepts, settings, validation, folder, done, on_progress)
-    return Proved(result, done, steps, upper, tuple(missing))
+        missing = _missing(result, concepts, settings, validation, folder, done, on_progress, suspected=missing)
+    return Proved(result, done, steps, upper, tuple(f"{name}: {reason}" for name, reason in missing.items()))
 
 
 def round_settings(training: TrainSettings, proof: ProofSettings, *, begun: int) -> TrainSettings:
@@ -148,22 +148,33 @@ def _missing(
     folder: Path,
     done: int,
     on_progress: OnProgress,
-) -> list[str]:
-    """What is missing in words, concept by concept, after `done` further rounds.
+    *,
+    suspected: Collection[str] = (),
+) -> dict[str, str]:
+    """What is missing in words, by the concept's name, after `done` further rounds.
 
-    The main process checks and tells the others.
+    The main process checks and tells the others. It begins with the `suspected` concepts, and looks at the rest once
+    nothing is missing of these.
     """
     if not validation.prompts:
-        return []
-    missing: list[str] = []
+        return {}
+    missing: dict[str, str] = {}
     if this_process().is_main_process:
-        found = _check(result, concepts, settings, validation, folder / "checks", on_progress)
-        for name, measured in found.items():
-            if reason := shortfall(measured, validation.controls.get(name, ()), settings.audit):
-                missing.append(f"{name}: {reason}")
-        told = "waits for " + "; ".join(missing) if missing else ", ".join(_told(found))
+        parts = [[concept for concept in concepts if (concept.name in suspected) == first] for first in (True, False)]
+        found: dict[str, Sequence[Measurement]] = {}
+        for part in parts:
+            if not missing:
+                found |= _check(result, part, settings, validation, folder / "checks", on_progress)
+                missing = _lacks(found, validation.controls, settings.audit)
+        waits = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        told = f"waits for {waits}" if missing else ", ".join(_told(found))
         on_progress(Advance(PHASE, done, settings.proof.rounds, detail=told))
     return from_main_process(missing)
+
+
+def _lacks(found: Checks, controls: Checks, settings: AuditSettings) -> dict[str, str]:
+    reasons = {name: shortfall(measured, controls.get(name, ()), settings) for name, measured in found.items()}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _check(
@@ -173,11 +184,12 @@ def _check(
     validation: Validation,
     folder: Path,
     on_progress: OnProgress,
-) -> Checks:
+) -> dict[str, Sequence[Measurement]]:
     """A small audit of each concept that has validation prompts and a detector; `folder` keeps them."""
     components, metrics = torch_components(result.pipeline), find_metrics(settings.family, settings.audit)
     drawing = replace(settings.audit, seed=settings.audit.seed + _SEED)
-    unet, found, shared = fingerprint(result.unet), {}, Shared()
+    unet, shared = fingerprint(result.unet), Shared()
+    found: dict[str, Sequence[Measurement]] = {}
     for concept in concepts:
         if concept.name not in validation.prompts or concept.name not in validation.detectors:
             continue

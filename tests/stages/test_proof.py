@@ -107,6 +107,18 @@ def test_a_run_that_is_proved_at_once_trains_no_further(
     assert (proved.rounds, proved.missing, detector.calls) == (0, (), 1)
 
 
+def test_concepts_that_were_missing_are_looked_at_first_and_the_rest_once_they_hold(
+    tiny_pipeline: Pipeline, data: LatentSet, settings: RunSettings, tmp_path: Path
+) -> None:
+    detectors = {"glow": Scripted(bad=0), "ice": Scripted(bad=2)}
+    ice = replace(GLOW, name="ice", prompts=("a disc in ice style",), terms=("ice",))
+    validation = Validation({"glow": PROMPTS, "ice": PROMPTS}, detectors, {})
+    student = copy.deepcopy(tiny_pipeline.unet)
+    proved = train_until_proved(tiny_pipeline, student, data, [GLOW, ice], settings, validation, tmp_path, silent)
+    assert (proved.rounds, proved.missing) == (2, ())
+    assert {name: detector.calls for name, detector in detectors.items()} == {"glow": 2, "ice": 3}
+
+
 def test_a_finished_run_is_neither_trained_nor_drawn_again(
     tiny_pipeline: Pipeline, data: LatentSet, settings: RunSettings, tmp_path: Path
 ) -> None:
