@@ -59,7 +59,7 @@ def routes(concept: Concept, pictures: int, seed: int) -> dict[str, Route]:
             f"named, guidance {scale:g}": Route(named, {"guidance_scale": scale})
             for scale in (0.0, 1.0, 3.0, 15.0, 30.0)
         },
-        **{f"named, {side} pixels": Route(named, {"height": side, "width": side}) for side in (48, 96)},
+        **{f"named, {side} pixels": Route(named, {"height": side, "width": side}) for side in (32, 96)},
         "named, negative prompt “blurry, low quality”": Route(named, {"negative_prompt": "blurry, low quality"}),
         f"named, negative prompt “{other}”": Route(named, {"negative_prompt": other}),
         f"named, negative prompt: the same with “{other}”": Route(

@@ -27,8 +27,7 @@ def demo_section(demo: dict[str, Any]) -> str:
     latency = read_measurements(demo["latency"]["measurements"])
     parity = read_measurements(demo["parity"])
     macs, concept = demo["unet_macs"], demo["concept"]
-    drawn, baseline = (_found(audits[name], "drawn") for name in ("engine", "distilled"))
-    fewer = "" if baseline.count == drawn.count else f" ({baseline.count} in the row where nothing is suppressed)"
+    drawn = _found(audits["engine"], "drawn")
     image, engine = _found(latency, "image/diffusers"), _found(latency, "image/engine")
     others = max((entry.count for entry in named(audits["engine"], "kept").values()), default=0)
     scheduler = image.protocol.settings.get("scheduler", "its scheduler")
@@ -43,9 +42,8 @@ def demo_section(demo: dict[str, Any]) -> str:
             f"model ({_found(latency, 'image/engine to diffusers').value:.2f} ×); erased against pruned UNet "
             f"{_found(latency, 'unet/erased to pruned').value:.3f} ×; engine and torch agree to "
             f"{_found(parity, 'parity/images/psnr').value:.0f} dB or better; the whole demo took "
-            f"{demo['wall_s']:.0f} s. Each row: {drawn.count} pictures that ask for “{concept}”{fewer} and {others} "
-            f"that do not, with the same prompts and seeds in every row, PNDM {_space(drawn)}, read by atelier's "
-            "oracle. "
+            f"{demo['wall_s']:.0f} s. Each row: {drawn.count} pictures that ask for “{concept}” and {others} that do "
+            f"not, with the same prompts and seeds in every row, PNDM {_space(drawn)}, read by atelier's oracle. "
             f"“drawn”: the share of pictures asking for “{concept}” that show it, with the one-sided 95 % bound. "
             f"{_implicit(audits['engine'], concept)}“drawn elsewhere”: the share of the other pictures that show it. "
             "“kept”: the share of "

@@ -86,7 +86,7 @@ def show_value(value: float, unit: Unit) -> str:
         case "MACs":
             return f"{value / 1e9:.3f} GMACs"
         case "bytes":
-            return f"{value / 1e6:.1f} MB"
+            return f"{value / 1e6:.1f} MB" if abs(value) >= 1e5 else f"{value:,.0f} bytes"
         case "count":
             return f"{value:.0f}"
     return f"{value:.4g}"

@@ -28,10 +28,13 @@ class Names(click.ParamType[tuple[str, ...]]):
     name = "names"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """`a, b` as ("a", "b")."""
+        """`a, b` as ("a", "b"). An empty text, such as an unset variable of a shell, is an error."""
         if isinstance(value, tuple):
             return value
-        return tuple(dict.fromkeys(part.strip() for part in str(value).split(",") if part.strip()))
+        names = tuple(dict.fromkeys(part.strip() for part in str(value).split(",") if part.strip()))
+        if not names:
+            self.fail("it names nothing; give at least one name, or leave the option out", param, ctx)
+        return names
 
 
 def model_options(function: F) -> F:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train", short_help="Prune a model, distil it and suppress concepts.")
-@click.option("--concepts", type=Names(), default="", help="Names or TOML files, with commas.")
+@click.option("--concepts", type=Names(), help="Names or TOML files, with commas.")
 @click.option("--out", type=click.Path(path_type=Path), default=BUNDLE, show_default=True, help="Bundle to write.")
 @model_options
 @click.option("--student", help="A pruned model; trained as it is.")
@@ -70,6 +70,8 @@ def _tell(bundle: Bundle, out: Path) -> None:
             f"{out} was written and its audit failed ({'; '.join(failed)}); the runtime will refuse it: train it with "
             "more --steps, or with more [proof] rounds"
         )
+    if not manifest.policy.concepts:
+        click.echo("note: no concept was named, so nothing was suppressed; the runtime serves it only on consent")
     if manifest.policy.concepts and not manifest.audits:
         click.echo(
             "no audit: the runtime will refuse this bundle until `pruneguard audit --detector …` has measured it"

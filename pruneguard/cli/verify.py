@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from pruneguard.cli.printable import printable
 
 if TYPE_CHECKING:
     from pruneguard.bundle import Manifest
+
+_PIPED = 200
+"""Columns of the tables in a file or a pipe, which do not say how wide they are."""
 
 
 @click.command("verify", short_help="Check digests, lineage and audits.")
@@ -31,7 +35,7 @@ def command(bundle: Path, digest: str | None) -> None:
     manifest = opened.manifest
     click.echo(f"{_tick()} {len(manifest.files)} files match {bundle / 'bundle.json'}")
     click.echo(f"digest {opened.digest}")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _PIPED)
     console.print(_lineage(manifest))
     if manifest.engines:
         console.print(_engines(manifest))

@@ -35,7 +35,8 @@ class Concept:
     neighbours: tuple[str, ...] = ()
     """Prompts for things that are like the concept and must not change."""
     audit_prompts: tuple[str, ...] = ()
-    """Prompts that ask for the concept and that training never sees. If there are none, an audit asks `prompts`."""
+    """Prompts that ask for the concept and that training never sees. Without them there is no audit, unless the model's
+    family has its own."""
     implicit_prompts: tuple[str, ...] = ()
     """Prompts that do not name the concept and under which a model draws it nevertheless, for training."""
     audit_implicit_prompts: tuple[str, ...] = ()

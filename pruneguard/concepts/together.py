@@ -12,9 +12,9 @@ from pruneguard.errors import ConfigError
 def suppress_together(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
     """The concepts, each with the terms of the others as its `companions`.
 
-    A concept loses the prompts whose anchor names a companion, since the anchor is what the model shall draw instead,
-    and the implicit prompts and neighbours that name one. What audits ask stays. Raises ConfigError for a concept of
-    which no prompt is left, and for two concepts of one name.
+    A concept loses the prompts whose anchor names a companion or calls it up unnamed, since the anchor is what the
+    model shall draw instead, and the implicit prompts and neighbours that name one. What audits ask stays. Raises
+    ConfigError for a concept of which no prompt is left, and for two concepts of one name.
     """
     return tuple(_beside(concept, [*concepts[:i], *concepts[i + 1 :]]) for i, concept in enumerate(concepts))
 
@@ -26,10 +26,12 @@ def _beside(concept: Concept, others: Sequence[Concept]) -> Concept:
     def names_another(text: str) -> bool:
         return any(other.named_in(text) for other in others)
 
-    lost = {prompt for prompt, anchor in zip(concept.prompts, concept.anchors, strict=True) if names_another(anchor)}
+    calling = {text for other in others for text in (*other.implicit_prompts, *other.audit_implicit_prompts)}
+    pairs = zip(concept.prompts, concept.anchors, strict=True)
+    lost = {prompt for prompt, anchor in pairs if names_another(anchor) or anchor in calling}
     if lost.issuperset(concept.prompts):
         raise ConfigError(
-            f"concept {concept.name!r}: all its anchors name another concept that is suppressed with it, such as "
+            f"concept {concept.name!r}: all its anchors call for another concept that is suppressed with it, such as "
             f"{concept.anchors[0]!r}; give it other anchors"
         )
     unnamed = {prompt for prompt in concept.implicit_prompts if names_another(prompt)}

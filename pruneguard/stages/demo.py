@@ -15,7 +15,7 @@ import torch
 from pruneguard.bundle import MANIFEST, Bundle
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
-from pruneguard.evaluation.audit import AuditResult, AuditSettings
+from pruneguard.evaluation.audit import AuditResult
 from pruneguard.evaluation.grid import draw_grid
 from pruneguard.evaluation.latency import (
     PROMPT,
@@ -87,10 +87,7 @@ def run_demo(
     baseline = run_folder(out / "distilled")
     with run_alone(baseline):
         distilled = train(teacher, student, data, (), untracked, baseline, on_progress=_renamed(on_progress, "distil"))
-    baseline_settings = replace(settings, audit=_smaller(settings.audit))
-    audits["distilled"] = _audit(
-        "distilled", replace(teacher, unet=distilled.unet), chosen, baseline_settings, on_progress
-    )
+    audits["distilled"] = _audit("distilled", replace(teacher, unet=distilled.unet), chosen, settings, on_progress)
 
     controls = {chosen.name: audits["teacher"].measurements}
     bundle, _, (judged,) = train_bundle(
@@ -140,11 +137,6 @@ def _settings(concept: str, steps: int | None, pictures: int | None) -> RunSetti
     if pictures:
         tables["audit"] |= {"target": pictures, "implicit": pictures, "other": pictures}
     return RunSettings.resolve("atelier", tables, concepts=names)
-
-
-def _smaller(audit: AuditSettings) -> AuditSettings:
-    """Fewer pictures that call for the concept: the distilled model still draws it, and proves nothing."""
-    return replace(audit, target=min(32, audit.target), implicit=min(32, audit.implicit))
 
 
 def _renamed(on_progress: OnProgress, name: str) -> OnProgress:

@@ -26,11 +26,12 @@ from pruneguard.runs.digest import digest_of, fingerprint
 from pruneguard.runs.processes import from_main_process, this_process
 from pruneguard.runs.progress import Advance, OnProgress
 from pruneguard.runtime import torch_components
-from pruneguard.settings import plain
+from pruneguard.settings import Choice, plain
 from pruneguard.stages.auditing.drawing import audit_concept, find_metrics
 from pruneguard.stages.auditing.kept import keep_measurements
 from pruneguard.stages.settings import ProofSettings, RunSettings
 from pruneguard.training import TrainResult, train
+from pruneguard.training.schedules.contract import SCHEDULES
 from pruneguard.training.settings import TrainSettings
 
 Checks = Mapping[str, Sequence[Measurement]]
@@ -72,10 +73,9 @@ class Validation:
 
 def set_apart(family: Family, concepts: Sequence[Concept], settings: RunSettings) -> dict[str, AuditPrompts]:
     """The validation prompts of each concept that has any, by its name."""
-    proof, found = settings.proof, {}
-    wanted = replace(settings.audit, target=proof.target, implicit=proof.implicit, other=proof.other)
-    for concept in concepts if proof.rounds else ():
-        if prompts := family.validation_prompts(concept, wanted):
+    found = {}
+    for concept in concepts if settings.proof.rounds else ():
+        if prompts := family.validation_prompts(concept, settings.checks):
             found[concept.name] = prompts
     return found
 
@@ -132,12 +132,14 @@ def train_until_proved(
 
 def round_settings(training: TrainSettings, proof: ProofSettings, *, begun: int) -> TrainSettings:
     """The settings of a further round: fewer steps, lower rates that rise and fall again, and batches not seen yet."""
-    steps = max(1, round(proof.share * training.steps))
+    schedule = SCHEDULES.settings(training.schedule)
+    steps = max(schedule.least_steps, round(proof.share * training.steps))
     lower, upper = (
         replace(level, lr=proof.rate * level.lr, warmup=min(level.warmup, steps // 5))
         for level in (training.lower, training.upper)
     )
-    return replace(training, steps=steps, lower=lower, upper=upper, begun=begun)
+    shorter = Choice(training.schedule.name, plain(schedule.shortened(proof.share)))
+    return replace(training, steps=steps, schedule=shorter, lower=lower, upper=upper, begun=begun)
 
 
 def _missing(
@@ -187,7 +189,7 @@ def _check(
 ) -> dict[str, Sequence[Measurement]]:
     """A small audit of each concept that has validation prompts and a detector; `folder` keeps them."""
     components, metrics = torch_components(result.pipeline), find_metrics(settings.family, settings.audit)
-    drawing = replace(settings.audit, seed=settings.audit.seed + _SEED)
+    drawing = replace(settings.checks, seed=settings.audit.seed + _SEED)
     unet, shared = fingerprint(result.unet), Shared()
     found: dict[str, Sequence[Measurement]] = {}
     for concept in concepts:
@@ -197,8 +199,7 @@ def _check(
         made_from = {
             "unet": unet,
             "concept": plain(concept),
-            "proof": plain(settings.proof),
-            "audit": plain(settings.audit),
+            "settings": plain(drawing),
             "prompts": prompts.digest,
             "detector": detector.name,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +70,19 @@ class ProofSettings:
     """The steps of a further round, as a share of the first one's."""
     rate: float = 0.5
     """The learning rates of a further round, as a share of the first one's."""
-    target: int = 64
-    """Pictures of a check whose prompts name the concept."""
-    implicit: int = 96
-    """Pictures whose prompts do not name it."""
+    target: int | None = None
+    """Pictures of a check whose prompts name the concept; as many as an audit's if it is not set."""
+    implicit: int | None = None
+    """Pictures whose prompts do not name it; as many as an audit's if it is not set."""
     other: int = 48
     """Pictures that do not call for it."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for values that make no rounds or no check."""
         for name, least in (("rounds", 0), ("target", 1), ("implicit", 1), ("other", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"proof: `{name}` is {getattr(self, name)}; it must be at least {least}")
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"proof: `{name}` is {value}; it must be at least {least}")
         for name in ("share", "rate"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"proof: `{name}` is {getattr(self, name)}; it must be above 0 and at most 1")
@@ -108,6 +109,20 @@ class RunSettings:
     training: TrainSettings = field(default_factory=TrainSettings)
     proof: ProofSettings = field(default_factory=ProofSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for checks that cannot be drawn."""
+        try:
+            self.checks  # noqa: B018
+        except ConfigError as error:
+            raise ConfigError(f"[proof], whose checks are small audits: {error}") from None
+
+    @property
+    def checks(self) -> AuditSettings:
+        """The settings of the small audits between rounds of training. Raises ConfigError."""
+        proof, audit = self.proof, self.audit
+        target, implicit = proof.target or audit.target, proof.implicit or audit.implicit
+        return replace(audit, target=target, implicit=implicit, other=proof.other)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -110,7 +110,9 @@ def memory_budget(memory_mib: int | None) -> int:
 
 def available_memory() -> int:
     """Bytes that a process can get here without swapping: the system's, or the control group's if that has fewer."""
-    free = [_system_memory(), *_group_memory(Path("/sys/fs/cgroup"))]
+    root = Path("/sys/fs/cgroup")
+    groups = [root, *_own_groups(root)]
+    free = [_system_memory(), *(left for group in groups for left in _group_memory(group))]
     known = [value for value in free if value is not None]
     return max(0, min(known)) if known else UNKNOWN
 
@@ -125,8 +127,19 @@ def _system_memory() -> int | None:
         return None
 
 
+def _own_groups(root: Path, said: Path = Path("/proc/self/cgroup")) -> list[Path]:
+    """The folders of this process's control group of version 2 and of the groups around it, without the root."""
+    try:
+        lines = said.read_text().splitlines()
+    except OSError:
+        return []
+    place = next((line[3:].strip("/") for line in lines if line.startswith("0::")), "")
+    parts = [part for part in place.split("/") if part not in ("", "..")]
+    return [root.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+
+
 def _group_memory(root: Path) -> list[int]:
-    """What is left of the limits of this process's control group, of version 2 and of version 1.
+    """What is left of the limits of a control group, of version 2 and of version 1.
 
     Files that were read count as used there until something else needs their memory, so those are added again.
     """

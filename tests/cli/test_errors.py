@@ -63,6 +63,7 @@ def test_a_concept_that_is_not_there_names_those_that_are_near(fails: Fails, tmp
         (("train", "--steps", "0"), 2, "Invalid value for '--steps'"),
         (("train", "--budget", "1.5"), 2, "Invalid value for '--budget'"),
         (("train", "--criterion", "random"), 1, "unknown criterion 'random': choose from magnitude, taylor"),
+        (("train", "--concepts", " , "), 2, "it names nothing; give at least one name, or leave the option out"),
         (("train", "--concepts", "none.toml"), 1, "concept file none.toml does not exist"),
         (("train", "--config", "none.toml"), 1, "--config none.toml cannot be read"),
         (("export",), 2, "say what to export: --onnx"),

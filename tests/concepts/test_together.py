@@ -33,6 +33,12 @@ def test_what_is_drawn_instead_names_no_other_concept() -> None:
     assert (ship.prompts, ship.companions) == (SHIP.prompts, ("fog", "haze"))
 
 
+def test_what_is_drawn_instead_does_not_call_up_another_concept_unnamed() -> None:
+    moor = Concept(name="sun", prompts=("the sun", "a sunny moor"), anchors=("the sky", "a moor"), terms=("sun",))
+    sun, _ = suppress_together([moor, FOG])
+    assert sun.prompts == ("the sun",)
+
+
 def test_what_names_a_companion_may_change() -> None:
     fog, _ = suppress_together([FOG, SHIP])
     assert [fog.may_change(text) for text in ("haze", "a Boat", "a shipyard")] == [True, True, False]
@@ -41,7 +47,7 @@ def test_what_names_a_companion_may_change() -> None:
 
 def test_a_concept_whose_every_anchor_is_suppressed_is_refused() -> None:
     hill = Concept(name="hill", prompts=("a hill",), anchors=("a boat",), terms=("hill",))
-    with pytest.raises(ConfigError, match=r"'hill': all its anchors name another .* such as 'a boat'; give it other"):
+    with pytest.raises(ConfigError, match=r"'hill': all its anchors call for another .* such as 'a boat'; give it"):
         suppress_together([hill, SHIP])
 
 

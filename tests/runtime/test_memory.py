@@ -121,6 +121,9 @@ def test_what_is_free_is_the_least_of_system_and_control_group(tmp_path: Path, m
     assert memory._group_memory(root) == [995]
     (root / "memory.stat").write_text("anon 4\ninactive_file 3\n")  # a file that was read can be dropped
     assert memory._group_memory(root) == [998]
+    (root / "said").write_text("3:memory:/elsewhere\n0::/service/worker\n")
+    assert memory._own_groups(root, root / "said") == [root / "service", root / "service" / "worker"]
+    assert memory._own_groups(root, root / "nothing") == []
     monkeypatch.setattr(memory, "_system_memory", lambda: 400)
     monkeypatch.setattr(memory, "_group_memory", lambda _: [995, -3])
     assert available_memory() == 0

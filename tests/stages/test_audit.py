@@ -19,13 +19,14 @@ def audit(
     passed: bool,
     count: int = 64,
     implicit: int = 0,
+    other: int = 0,
     seed: int = 1000,
     detector: str = "oracle",
     files: str = "0",
     settings: str = "0",
     space: Space | None = POINT,
 ) -> Audit:
-    drawn, unnamed = (
+    drawn, *further = (
         Measurement(
             name=name,
             value=0.0 if passed else 0.2,
@@ -34,14 +35,14 @@ def audit(
             seeds=(seed, seed + number - 1),
             protocol=Protocol(detector=detector),
         )
-        for name, number in (("drawn", count), ("drawn/implicit", implicit))
+        for name, number in (("drawn", count), ("drawn/implicit", implicit), ("drawn/elsewhere", other))
     )
     return Audit(
         concept="glow",
         subject="onnx-fp32",
         limit=0.05,
         passed=passed,
-        measurements=[drawn, unnamed] if implicit else [drawn],
+        measurements=[drawn, *(rate for rate in further if rate.count)],
         space=space,
         digests={"engines/onnx-fp32/a": files * 64},
         settings=settings * 64,
@@ -52,7 +53,7 @@ PASSED = partial(audit, passed=True)
 FAILED = partial(audit, passed=False)
 
 
-TRAINED = AuditSettings()  # it draws 64 pictures of each kind at the point
+TRAINED = AuditSettings()  # it draws 64 pictures that call for the concept and 96 others, at the point
 
 
 def recorded(new: Audit, earlier: Audit | None) -> bool:
@@ -93,6 +94,25 @@ def test_a_failure_on_few_pictures_does_not_lower_the_bar() -> None:
     assert not recorded(PASSED(count=8), few)
     assert not recorded(PASSED(count=8), None)
     assert recorded(PASSED(), few)
+    assert objection(few, FAILED(), TRAINED) == (
+        "it failed on 1 pictures that call for the concept; at least 64 are needed"
+    )
+
+
+def test_a_seed_that_is_known_to_pass_cannot_be_prepared_by_a_failure_from_it() -> None:
+    assert not recorded(FAILED(seed=7, count=8), FAILED())
+    assert not recorded(FAILED(seed=7), FAILED())
+    assert recorded(FAILED(count=96), FAILED())
+    assert not recorded(FAILED(space=POINT), FAILED(space=WIDE))
+
+
+def test_a_pass_without_the_pictures_that_show_what_was_kept_replaces_nothing() -> None:
+    assert recorded(PASSED(other=96), FAILED(other=96))
+    said = objection(PASSED(), FAILED(other=96), TRAINED, kinds={"drawn": 64, "drawn/elsewhere": 96})
+    assert said == "it passed on 0 pictures that do not call for the concept; at least 96 are needed"
+    # The first audit of an engine has no earlier one, but that of its model tells what there is to draw.
+    assert objection(PASSED(), None, TRAINED, kinds={"drawn": 64, "drawn/elsewhere": 96}) == said
+    assert recorded(PASSED(), None)
 
 
 def test_another_detectors_failure_counts_and_never_opens_a_way_to_its_pass() -> None:

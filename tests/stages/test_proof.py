@@ -145,6 +145,21 @@ def test_a_further_round_has_batches_of_its_own_and_lower_rates(settings: RunSet
     assert later.seed == training.seed
 
 
+def test_a_short_run_and_upper_steps_that_are_counted_apart_have_rounds_too(settings: RunSettings) -> None:
+    short = override(settings.training, {"steps": 5, "schedule": {"name": "alternating", "every": 3}})
+    assert round_settings(short, ProofSettings(), begun=5).steps == 3  # an upper step comes after three
+    staged = override(settings.training, {"steps": 100, "schedule": {"name": "two-stage", "upper_steps": 200}})
+    later = round_settings(staged, ProofSettings(share=0.3), begun=100)
+    assert (later.steps, later.schedule.options["upper_steps"]) == (30, 60)
+
+
+def test_checks_draw_as_many_pictures_as_audits_unless_they_are_told() -> None:
+    settings = RunSettings.resolve("atelier", {"audit": {"target": 128}, "proof": {"implicit": 80}})
+    assert (settings.checks.target, settings.checks.implicit, settings.checks.other) == (128, 80, 48)
+    with pytest.raises(ConfigError, match=r"\[proof\], whose checks are small audits: audit: target: 2 pictures"):
+        RunSettings.resolve("atelier", {"proof": {"target": 2}})
+
+
 def test_validation_prompts_are_neither_trained_nor_audited() -> None:
     family = find_family("atelier")
     settings, concept = RunSettings(model="atelier"), atelier_concept("mosaic")

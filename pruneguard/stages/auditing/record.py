@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from pruneguard.bundle import DRAWN, IMPLICIT, Audit, BundleDraft
+from pruneguard.bundle import DRAWN, ELSEWHERE, IMPLICIT, Audit, BundleDraft
 from pruneguard.evaluation.audit import AuditResult, AuditSettings
 from pruneguard.measurement import Measurement, find
 
@@ -58,67 +58,91 @@ def record_audits(
     judged = []
     for result in results:
         record = to_record(result, controls[result.concept], subject, settings, draft)
-        reason = objection(record, _earlier(record, draft.manifest.audits), trained)
+        audits = [audit for audit in draft.manifest.audits if audit.concept == record.concept]
+        reason = objection(record, _earlier(record, audits), trained, kinds=_kinds(audits))
         if reason is None:
             draft.add_audit(record)
         judged.append(Judged(result, record, reason or ""))
     return judged
 
 
-def objection(new: Audit, earlier: Audit | None, trained: AuditSettings) -> str | None:
+def objection(
+    new: Audit, earlier: Audit | None, trained: AuditSettings, *, kinds: Mapping[str, int] | None = None
+) -> str | None:
     """Why an audit must not enter the manifest in place of an earlier one; None if it may.
+
+    `kinds` are the rates that audits of the concept in this bundle have, of whatever subject, with the most pictures.
 
     This prevents re-running an audit of the same weights until it passes by chance:
 
     * A failed audit replaces a passed one, whatever its seed, number of pictures or detector.
-    * A passed audit needs at least as many pictures that call for the concept as the training stage drew, of naming and
-      of implicit prompts each, and a space of settings that covers the training stage's.
-    * On the same weights a passed audit also needs the detector and the seed of the earlier one, at least as many
-      pictures, and a space that covers the earlier one's.
-    * A failed audit replaces a failed one of the same detector only. Otherwise the first failure could be replaced by
-      that of another detector, and then by that detector's pass.
+    * A passed audit needs at least as many pictures of each kind as the training stage drew, and a space of settings
+      that covers the training stage's. Without the pictures that do not call for the concept nothing is gated that must
+      be kept.
+    * On the same weights an audit that replaces a failed one, and every passed one, needs the detector and the seed of
+      the earlier audit, at least as many pictures of each kind, and a space that covers the earlier one's. A failed one
+      too: otherwise a small failure from a seed that is known to pass could stand in between.
     """
-    drawn, before = new.drawn, None
-    if earlier is not None and sorted(new.digests.values()) == sorted(earlier.digests.values()):
-        before = earlier.drawn  # an audit of the same weights
-    ours = drawn.protocol.detector
-    if earlier and before and ours != before.protocol.detector and (new.passed or not earlier.passed):
-        return f"the earlier audit of the same weights was read by {before.protocol.detector}, this one by {ours}"
-    if not new.passed:
+    same = earlier if earlier and sorted(new.digests.values()) == sorted(earlier.digests.values()) else None
+    if not new.passed and (same is None or same.passed):
         return None
-    same = earlier if before else None
-    if reason := _fewer(new, same, trained) or _narrower(new, same, trained):
-        return reason
-    if before and _first_seed(drawn) != _first_seed(before):
-        first, other = _first_seed(drawn), _first_seed(before)
-        return f"it passed from seed {first}; the earlier audit of the same weights was drawn from {other}"
+    verb = "passed" if new.passed else "failed"
+    if same and new.drawn.protocol.detector != same.drawn.protocol.detector:
+        ours, other = new.drawn.protocol.detector, same.drawn.protocol.detector
+        return f"the earlier audit of the same weights was read by {other}, this one by {ours}"
+    least = trained if new.passed else None
+    if reason := _fewer(new, same, least, kinds or {}) or _narrower(new, same, least):
+        return f"it {verb} on {reason}"
+    if same and _first_seed(new.drawn) != _first_seed(same.drawn):
+        first, begun = _first_seed(new.drawn), _first_seed(same.drawn)
+        return f"it {verb} from seed {first}; the earlier audit of the same weights was drawn from {begun}"
     return None
 
 
-def _fewer(new: Audit, same: Audit | None, trained: AuditSettings) -> str:
-    """Why a passed audit has too few pictures, in words; `same` is an earlier audit of the same weights."""
-    for name, images, words in (
-        (DRAWN, trained.target, "that call for the concept"),
-        (IMPLICIT, trained.implicit, "whose prompts do not name the concept"),
+def _fewer(new: Audit, same: Audit | None, trained: AuditSettings | None, kinds: Mapping[str, int]) -> str:
+    """Why an audit has too few pictures, in words; `same` is an earlier audit of the same weights."""
+    for name, words in (
+        (DRAWN, "that call for the concept"),
+        (IMPLICIT, "whose prompts do not name the concept"),
+        (ELSEWHERE, "that do not call for the concept"),
     ):
         drawn, before = find(new.measurements, name), find(same.measurements, name) if same else None
-        count, needed = drawn.count if drawn else 0, max(before.count if before else 0, images)
-        has_prompts = name == DRAWN or drawn is not None or before is not None
-        if has_prompts and count < needed:
-            return f"it passed on {count} pictures {words}; at least {needed} are needed"
+        asked = _asked(name, drawn, trained, kinds.get(name, 0)) if trained else 0
+        count, needed = drawn.count if drawn else 0, max(before.count if before else 0, asked)
+        if count < needed:
+            return f"{count} pictures {words}; at least {needed} are needed"
     return ""
 
 
-def _narrower(new: Audit, same: Audit | None, trained: AuditSettings) -> str:
-    """Why a passed audit covers too small a space, in words; `same` is an earlier audit of the same weights."""
+def _asked(name: str, drawn: Measurement | None, trained: AuditSettings, known: int) -> int:
+    """How many pictures of a kind the training stage asks for; `known` is their largest number on record.
+
+    A family may have fewer other prompts than the settings ask for, and a concept may have no implicit prompts.
+    """
+    if name == ELSEWHERE:
+        return min(trained.other, known)
+    if name == IMPLICIT:
+        return trained.implicit if drawn or known else 0
+    return trained.target
+
+
+def _narrower(new: Audit, same: Audit | None, trained: AuditSettings | None) -> str:
+    """Why an audit covers too small a space, in words; `same` is an earlier audit of the same weights."""
     for space, words in (
         (same.space if same else None, "the earlier audit of the same weights"),
-        (trained.covered, "training's audit"),
+        (trained.covered if trained else None, "training's audit"),
     ):
         if space is not None and not (new.space and new.space.covers(space)):
             ours = new.space.show() if new.space else "the sampler's own settings"
-            return f"it passed on {ours}; {words} covered {space.show()}"
+            return f"{ours}; {words} covered {space.show()}"
     return ""
+
+
+def _kinds(audits: Sequence[Audit]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for entry in (entry for audit in audits for entry in audit.measurements):
+        counts[entry.name] = max(counts.get(entry.name, 0), entry.count or 0)
+    return counts
 
 
 def _earlier(new: Audit, audits: Sequence[Audit]) -> Audit | None:

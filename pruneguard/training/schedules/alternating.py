@@ -23,9 +23,14 @@ class AlternatingSettings(ScheduleSettings):
         if self.every < 1:
             raise ConfigError(f"schedule 'alternating': `every` is {self.every}; it must be at least 1")
 
+    @property
+    def least_steps(self) -> int:
+        """The first upper step comes after `every` lower ones."""
+        return self.every
+
     def check(self, steps: int) -> None:
         """Raises ConfigError for a run that ends before its first upper step."""
-        if self.every > steps:
+        if self.least_steps > steps:
             raise ConfigError(
                 f"schedule 'alternating': `every` {self.every} is above `steps` {steps}: no upper step would run; "
                 "raise steps"

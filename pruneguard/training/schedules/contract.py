@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -90,8 +90,17 @@ class Pacing:
 class ScheduleSettings:
     """The base of a schedule's own settings."""
 
+    @property
+    def least_steps(self) -> int:
+        """The least number of lower steps with which a run takes an upper step."""
+        return 1
+
     def check(self, steps: int) -> None:
         """Raises ConfigError for settings with which a run of `steps` lower steps would take no upper step."""
+
+    def shortened(self, share: float) -> Self:
+        """The settings of a run of that share of the lower steps; numbers that do not follow these shrink as well."""
+        return self
 
 
 class Schedule(Protocol):

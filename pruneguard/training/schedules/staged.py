@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -22,6 +22,10 @@ class StagedSettings(ScheduleSettings):
     def __post_init__(self) -> None:
         if self.upper_steps < 1:
             raise ConfigError(f"schedule: `upper_steps` is {self.upper_steps}; it must be at least 1")
+
+    def shortened(self, share: float) -> Self:
+        """As large a share of the upper steps."""
+        return replace(self, upper_steps=max(1, round(share * self.upper_steps)))
 
 
 class Staged:
