@@ -84,7 +84,7 @@ def main(pictures: int, seed: int, out: Path) -> None:
     for index, (name, make) in enumerate(SOURCES.items()):
         count = max(1, pictures // 4) if name in (DRAWN, *DRAWN_KINDS) else pictures
         images, labels = make(np.random.default_rng([seed, 1000 + index]), count, pipeline)
-        kinds[name], grid[name] = read_right(oracle, images, labels, name), images[:COLUMNS]
+        kinds[name], grid[name] = read_right(oracle, images, labels, name), images
         every.append((images, labels))
         click.echo(f"{name}: " + ", ".join(f"{entry.name} {show(entry)}" for entry in kinds[name]))
     calibration = calibration_error(oracle, *(np.concatenate(part) for part in zip(*every, strict=True)))

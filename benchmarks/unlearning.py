@@ -89,7 +89,7 @@ def measure(
                 f"{concept.name}, {name}: " + ", ".join(f"{who} {show(found[0])}" for who, found in rows[name].items())
             )
             if kind == "unnamed":
-                shown |= {f"{who}, {scale:g}": drawn[:COLUMNS] for who, drawn in images.items()}
+                shown |= {f"{who}, {scale:g}": drawn for who, drawn in images.items()}
     return rows, shown
 
 

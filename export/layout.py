@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pruneguard.errors import ExportError
-from pruneguard.models import forget_calls
+from pruneguard.models import reset_tokenizer
 from pruneguard.runtime.engines import torch_engine
 from pruneguard.runtime.sampling.settings import SamplerSettings
 from pruneguard.runtime.sampling.solver import SOLVERS
@@ -76,7 +76,7 @@ def _model_index(scheduler_class: str) -> dict[str, Any]:
 
 
 def _write_tokenizer(tokenizer: Any, folder: Path) -> None:
-    forget_calls(tokenizer)
+    reset_tokenizer(tokenizer)
     tokenizer.save_pretrained(folder)
     source = folder / "tokenizer.json"
     if not source.is_file():

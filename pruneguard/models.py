@@ -179,7 +179,7 @@ class Pipeline:
     def save(self, folder: Path) -> None:
         """Writes a folder for `StableDiffusionPipeline.from_pretrained`, safetensors only. Raises ModelError."""
         pipeline = self.to_diffusers()
-        forget_calls(self.tokenizer)
+        reset_tokenizer(self.tokenizer)
         try:
             with quiet():
                 pipeline.save_pretrained(folder, safe_serialization=True)
@@ -187,7 +187,7 @@ class Pipeline:
             raise ModelError(write_failure(error, folder)) from error
 
 
-def forget_calls(tokenizer: Any) -> None:
+def reset_tokenizer(tokenizer: Any) -> None:
     """Resets the padding and the truncation of a tokenizer's last call, which would be saved with it.
 
     What is written then does not depend on what was encoded before.

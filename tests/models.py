@@ -104,3 +104,8 @@ def build_real_unet(name: str) -> UNet2DConditionModel:
         pytest.skip(f"no configuration of {name} at {path}")
     with torch.device("meta"):
         return UNet2DConditionModel.from_config(json.loads(path.read_text()))
+
+
+def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    a, b = one.state_dict(), other.state_dict()
+    return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import json
 import os
 import warnings
@@ -14,22 +13,12 @@ from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 from safetensors import SafetensorError
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from pruneguard.errors import ConfigError, ModelError
+from pruneguard.errors import ModelError
 from pruneguard.models import Pipeline, PrunedUNet2DConditionModel, load_pipeline
-from pruneguard.pruning.plan import PruningPlan
 from pruneguard.pruning.search import random_plan
-from tests.models import build_tiny_unet
+from tests.models import build_tiny_unet, same_weights
 
 WORDS = ["<|startoftext|>", "<|endoftext|>", "a", "a</w>", "b", "b</w>", "c", "c</w>"]
-
-
-def run(unet: UNet2DConditionModel) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(1)
-    latents = torch.randn(1, 4, 8, 8, generator=generator).to(unet.dtype)
-    text = torch.randn(1, 6, 16, generator=generator).to(unet.dtype)
-    with torch.no_grad():
-        output: torch.Tensor = unet(latents, 10, text, return_dict=False)[0]
-    return output
 
 
 @pytest.fixture
@@ -75,53 +64,6 @@ def saved(pipeline: Pipeline, tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     pipeline.save(folder)
     return folder
-
-
-def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
-    a, b = one.state_dict(), other.state_dict()
-    return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def test_from_unet_leaves_the_dense_one_alone() -> None:
-    unet = build_tiny_unet()
-    weights = copy.deepcopy(unet.state_dict())
-    plan = random_plan(unet, 3, remove=1)
-    pruned = PrunedUNet2DConditionModel.from_unet(unet, plan)
-    assert pruned.plan == plan
-    assert all(torch.equal(weights[name], tensor) for name, tensor in unet.state_dict().items())
-    assert pruned.num_parameters() < 0.75 * unet.num_parameters()
-    assert not pruned.training
-    assert all(parameter.requires_grad for parameter in pruned.parameters())
-    assert pruned.config.block_out_channels == unet.config.block_out_channels
-    same = PrunedUNet2DConditionModel.from_unet(unet, PruningPlan())
-    assert torch.equal(run(same), run(unet))
-
-
-def test_a_pruned_unet_is_not_pruned_again(pruned: PrunedUNet2DConditionModel) -> None:
-    with pytest.raises(ConfigError, match="has a pruning plan already"):
-        PrunedUNet2DConditionModel.from_unet(pruned, PruningPlan())
-
-
-@pytest.mark.parametrize("low_memory", [True, False])
-def test_saves_and_loads_bit_for_bit(low_memory: bool, pruned: PrunedUNet2DConditionModel, tmp_path: Path) -> None:
-    pruned.save_pretrained(tmp_path)
-    loaded = PrunedUNet2DConditionModel.from_pretrained(tmp_path, low_cpu_mem_usage=low_memory)
-    assert same_weights(loaded, pruned)
-    assert loaded.plan == pruned.plan
-    assert torch.equal(run(loaded), run(pruned))
-    assert json.loads((tmp_path / "config.json").read_text())["pruning_plan"] == pruned.plan.to_dict()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "diffusion_pytorch_model.safetensors"]
-
-
-def test_from_config_copies_and_precisions(pruned: PrunedUNet2DConditionModel) -> None:
-    again = PrunedUNet2DConditionModel.from_config(pruned.config)
-    assert {name: tensor.shape for name, tensor in again.state_dict().items()} == {
-        name: tensor.shape for name, tensor in pruned.state_dict().items()
-    }
-    twin = copy.deepcopy(pruned)
-    assert same_weights(twin, pruned)
-    assert twin.plan == pruned.plan
-    assert run(twin.to(torch.bfloat16)).dtype == torch.bfloat16
 
 
 def test_diffusers_loads_a_saved_pipeline(saved: Path, pipeline: Pipeline) -> None:

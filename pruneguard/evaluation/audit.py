@@ -21,7 +21,7 @@ from pruneguard.evaluation.bounds import BOUND, upper_bound
 from pruneguard.evaluation.calibration import CARRIED, FOLDS, Calibration
 from pruneguard.evaluation.detectors.calibrated import calibration_of
 from pruneguard.evaluation.detectors.detector import Detector, Images
-from pruneguard.evaluation.drawing import Drawn, Shared, detected, draw_pictures, own_size
+from pruneguard.evaluation.drawing import Drawn, SharedPictures, detected, draw_pictures, own_size
 from pruneguard.evaluation.metrics.metric import AuditPictures, Metric
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.evaluation.space import SpaceSettings, check_count, plan_pictures
@@ -129,7 +129,7 @@ def run_audit(
     subject: str = "",
     runs: Mapping[str, Any] | None = None,
     metrics: Iterable[Metric] = (),
-    shared: Shared | None = None,
+    shared: SharedPictures | None = None,
     on_images: Callable[[int], None] | None = None,
 ) -> AuditResult:
     """Draws all prompts, asks the detector and then each metric.

@@ -22,7 +22,7 @@ class Drawn:
     images: Images
 
 
-Shared = dict[tuple[tuple[str, ...], int, tuple[Group, ...]], tuple[Drawn, ...]]
+SharedPictures = dict[tuple[tuple[str, ...], int, tuple[Group, ...]], tuple[Drawn, ...]]
 """Pictures by their prompts, seed and groups: audits of several concepts by the same components share some."""
 
 
@@ -33,7 +33,7 @@ def draw_pictures(
     groups: Sequence[Group],
     *,
     batch_size: int,
-    shared: Shared | None = None,
+    shared: SharedPictures | None = None,
     on_images: Callable[[int], None] | None = None,
 ) -> tuple[Drawn, ...]:
     """The pictures by their size, the model's own size first; picture i is drawn from `seed` + i.

@@ -42,6 +42,19 @@ def silent(advance: Advance) -> None:
     """The callback that shows nothing."""
 
 
+def counting(on_progress: OnProgress, phase: str, total: int) -> Callable[[int], None]:
+    """Tells that a phase begins, and returns what is to be told how many more of its `total` are done."""
+    done = 0
+
+    def more(count: int) -> None:
+        nonlocal done
+        done += count
+        on_progress(Advance(phase, done, total))
+
+    more(0)
+    return more
+
+
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.2f}/s" if task.speed else "", style="progress.data.speed")

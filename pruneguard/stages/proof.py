@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -17,7 +18,7 @@ from pruneguard.concepts import Concept
 from pruneguard.data.latents import LatentSet
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.detectors.detector import Detector
-from pruneguard.evaluation.drawing import Shared
+from pruneguard.evaluation.drawing import SharedPictures
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.families import Family
 from pruneguard.measurement import Measurement, find, named, show, show_value
@@ -190,30 +191,27 @@ def _check(
     """A small audit of each concept that has validation prompts and a detector; `folder` keeps them."""
     components, metrics = torch_components(result.pipeline), find_metrics(settings.family, settings.audit)
     drawing = replace(settings.checks, seed=settings.audit.seed + _SEED)
-    unet, shared = fingerprint(result.unet), Shared()
+    unet, shared = fingerprint(result.unet), SharedPictures()
+
+    def audit(concept: Concept) -> Sequence[Measurement]:
+        prompts, detector = validation.prompts[concept.name], validation.detectors[concept.name]
+        return audit_concept(
+            "check", components, concept, prompts, detector, drawing, on_progress, metrics=metrics, shared=shared
+        ).measurements
+
     found: dict[str, Sequence[Measurement]] = {}
     for concept in concepts:
         if concept.name not in validation.prompts or concept.name not in validation.detectors:
             continue
-        prompts, detector = validation.prompts[concept.name], validation.detectors[concept.name]
         made_from = {
             "unet": unet,
             "concept": plain(concept),
             "settings": plain(drawing),
-            "prompts": prompts.digest,
-            "detector": detector.name,
+            "prompts": validation.prompts[concept.name].digest,
+            "detector": validation.detectors[concept.name].name,
         }
-
-        def measure(
-            concept: Concept = concept, prompts: AuditPrompts = prompts, detector: Detector = detector
-        ) -> Sequence[Measurement]:
-            return audit_concept(
-                "check", components, concept, prompts, detector, drawing, on_progress, metrics=metrics, shared=shared
-            ).measurements
-
-        found[concept.name] = keep_measurements(
-            folder / f"{concept.name}-{digest_of(made_from)[:16]}", "check", measure
-        )
+        kept = folder / f"{concept.name}-{digest_of(made_from)[:16]}"
+        found[concept.name] = keep_measurements(kept, "check", partial(audit, concept))
     return found
 
 

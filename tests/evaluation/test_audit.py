@@ -232,7 +232,7 @@ def test_the_protocol_says_on_what_the_subject_ran(tiny_pipeline: Pipeline) -> N
 def test_audits_of_several_concepts_draw_equal_other_pictures_once(
     tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder, shared = Recorder(), drawing.Shared()
+    recorder, shared = Recorder(), drawing.SharedPictures()
     told: list[int] = []
     monkeypatch.setattr(drawing, "draw", recorder)
     ice = replace(GLOW, name="ice", terms=("ice",))

@@ -108,10 +108,10 @@ def test_a_seed_that_is_known_to_pass_cannot_be_prepared_by_a_failure_from_it() 
 
 def test_a_pass_without_the_pictures_that_show_what_was_kept_replaces_nothing() -> None:
     assert recorded(PASSED(other=96), FAILED(other=96))
-    said = objection(PASSED(), FAILED(other=96), TRAINED, kinds={"drawn": 64, "drawn/elsewhere": 96})
+    said = objection(PASSED(), FAILED(other=96), TRAINED, counts={"drawn": 64, "drawn/elsewhere": 96})
     assert said == "it passed on 0 pictures that do not call for the concept; at least 96 are needed"
     # The first audit of an engine has no earlier one, but that of its model tells what there is to draw.
-    assert objection(PASSED(), None, TRAINED, kinds={"drawn": 64, "drawn/elsewhere": 96}) == said
+    assert objection(PASSED(), None, TRAINED, counts={"drawn": 64, "drawn/elsewhere": 96}) == said
     assert recorded(PASSED(), None)
 
 

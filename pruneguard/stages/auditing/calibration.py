@@ -14,7 +14,7 @@ from pruneguard.evaluation.detectors.detector import Detector, Scorer
 from pruneguard.evaluation.drawing import draw_pictures, own_size
 from pruneguard.evaluation.space import plan_pictures
 from pruneguard.measurement import Measurement, Protocol, find, show_value
-from pruneguard.runs.progress import Advance, OnProgress
+from pruneguard.runs.progress import OnProgress, counting
 from pruneguard.runtime import Components
 
 SEEDS = (10_000_000, 20_000_000)
@@ -39,22 +39,14 @@ def measure_calibration(
     called = spread_prompts(concept.prompts, settings.calibration)
     instead = [text for text in (*concept.anchors, *concept.neighbours) if text not in concept.prompts]
     uncalled = spread_prompts(instead, settings.calibration)
-    phase, total = f"calibrate {scorer.name}: {concept.name}", len(called) + len(uncalled)
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        on_progress(Advance(phase, done, total))
-
-    on_progress(Advance(phase, 0, total))
+    drawn = counting(on_progress, f"calibrate {scorer.name}: {concept.name}", len(called) + len(uncalled))
     seeds = [settings.seed + offset for offset in SEEDS]
     scores = []
     for prompts, seed in zip((called, uncalled), seeds, strict=True):
         point = Space.point(settings.steps, settings.guidance_scale)
         groups = plan_pictures(point, settings.steps, settings.guidance_scale, len(prompts), seed)
         images = own_size(
-            draw_pictures(components, prompts, seed, groups, batch_size=settings.batch_size, on_images=advance)
+            draw_pictures(components, prompts, seed, groups, batch_size=settings.batch_size, on_images=drawn)
         ).images
         scores.append(finite_scores(scorer, images, concept))
     way = {"steps": settings.steps, "guidance_scale": settings.guidance_scale, "size": list(images.shape[1:3])}

@@ -17,7 +17,7 @@ from pruneguard.errors import ConfigError, InvalidAuditError, ModelError
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.calibration import read_calibration
 from pruneguard.evaluation.detectors.detector import Detector, Scorer
-from pruneguard.evaluation.drawing import Shared
+from pruneguard.evaluation.drawing import SharedPictures
 from pruneguard.families import Family
 from pruneguard.measurement import Measurement, find
 from pruneguard.models import Pipeline
@@ -54,7 +54,7 @@ def draw_controls(
     DataError if the folder cannot be read or written.
     """
     controls: dict[str, Sequence[Measurement]] = {}
-    components, shared = torch_components(teacher), Shared()
+    components, shared = torch_components(teacher), SharedPictures()
     models = [fingerprint(part) for part in (teacher.unet, teacher.text_encoder, teacher.vae)]
     for concept in concepts:
         if concept.name not in detectors:
@@ -87,7 +87,7 @@ def _draw_control(
     settings: AuditSettings,
     on_progress: OnProgress,
     calibration: Sequence[Measurement],
-    shared: Shared,
+    shared: SharedPictures,
 ) -> Sequence[Measurement]:
     """What the teacher's components give, with the calibration of a scorer: the known one, or else a new one."""
     if isinstance(detector, Scorer) and not calibration:

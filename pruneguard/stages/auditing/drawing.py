@@ -8,11 +8,11 @@ from pruneguard.bundle import EngineRecord
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.audit import AuditResult, AuditSettings, run_audit
 from pruneguard.evaluation.detectors.detector import Detector, Scorer, build_detector
-from pruneguard.evaluation.drawing import Shared
+from pruneguard.evaluation.drawing import SharedPictures
 from pruneguard.evaluation.metrics.metric import Metric, build_metric
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.families import Family
-from pruneguard.runs.progress import Advance, OnProgress
+from pruneguard.runs.progress import OnProgress, counting
 from pruneguard.runtime import Components
 
 AUTO = "auto"
@@ -66,7 +66,7 @@ def audit_components(
     on_progress: OnProgress,
     *,
     engine: EngineRecord | None = None,
-    shared: Shared | None = None,
+    shared: SharedPictures | None = None,
 ) -> list[AuditResult]:
     """One result for each concept that has a detector, in the order of `concepts`.
 
@@ -104,20 +104,12 @@ def audit_concept(
     on_progress: OnProgress,
     *,
     metrics: Sequence[Metric],
-    shared: Shared,
+    shared: SharedPictures,
     subject: str = "",
     runs: Mapping[str, str] | None = None,
 ) -> AuditResult:
     """An audit of one concept, which tells its progress as `phase` and the concept's name; see `run_audit`."""
-    phase, total = f"{phase}: {concept.name}", len(prompts.target) + len(prompts.implicit) + len(prompts.other)
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        on_progress(Advance(phase, done, total))
-
-    on_progress(Advance(phase, 0, total))
+    total = len(prompts.target) + len(prompts.implicit) + len(prompts.other)
     return run_audit(
         components,
         concept,
@@ -128,5 +120,5 @@ def audit_concept(
         runs=runs,
         metrics=metrics,
         shared=shared,
-        on_images=advance,
+        on_images=counting(on_progress, f"{phase}: {concept.name}", total),
     )

@@ -59,7 +59,7 @@ def record_audits(
     for result in results:
         record = to_record(result, controls[result.concept], subject, settings, draft)
         audits = [audit for audit in draft.manifest.audits if audit.concept == record.concept]
-        reason = objection(record, _earlier(record, audits), trained, kinds=_kinds(audits))
+        reason = objection(record, _earlier(record, audits), trained, counts=_counts(audits))
         if reason is None:
             draft.add_audit(record)
         judged.append(Judged(result, record, reason or ""))
@@ -67,11 +67,11 @@ def record_audits(
 
 
 def objection(
-    new: Audit, earlier: Audit | None, trained: AuditSettings, *, kinds: Mapping[str, int] | None = None
+    new: Audit, earlier: Audit | None, trained: AuditSettings, *, counts: Mapping[str, int] | None = None
 ) -> str | None:
     """Why an audit must not enter the manifest in place of an earlier one; None if it may.
 
-    `kinds` are the rates that audits of the concept in this bundle have, of whatever subject, with the most pictures.
+    `counts` are the most pictures of each rate that any audit of the concept in this bundle has, of whatever subject.
 
     This prevents re-running an audit of the same weights until it passes by chance:
 
@@ -91,7 +91,7 @@ def objection(
         ours, other = new.drawn.protocol.detector, same.drawn.protocol.detector
         return f"the earlier audit of the same weights was read by {other}, this one by {ours}"
     least = trained if new.passed else None
-    if reason := _fewer(new, same, least, kinds or {}) or _narrower(new, same, least):
+    if reason := _fewer(new, same, least, counts or {}) or _narrower(new, same, least):
         return f"it {verb} on {reason}"
     if same and _first_seed(new.drawn) != _first_seed(same.drawn):
         first, begun = _first_seed(new.drawn), _first_seed(same.drawn)
@@ -99,7 +99,7 @@ def objection(
     return None
 
 
-def _fewer(new: Audit, same: Audit | None, trained: AuditSettings | None, kinds: Mapping[str, int]) -> str:
+def _fewer(new: Audit, same: Audit | None, trained: AuditSettings | None, counts: Mapping[str, int]) -> str:
     """Why an audit has too few pictures, in words; `same` is an earlier audit of the same weights."""
     for name, words in (
         (DRAWN, "that call for the concept"),
@@ -107,7 +107,7 @@ def _fewer(new: Audit, same: Audit | None, trained: AuditSettings | None, kinds:
         (ELSEWHERE, "that do not call for the concept"),
     ):
         drawn, before = find(new.measurements, name), find(same.measurements, name) if same else None
-        asked = _asked(name, drawn, trained, kinds.get(name, 0)) if trained else 0
+        asked = _asked(name, drawn, trained, counts.get(name, 0)) if trained else 0
         count, needed = drawn.count if drawn else 0, max(before.count if before else 0, asked)
         if count < needed:
             return f"{count} pictures {words}; at least {needed} are needed"
@@ -138,7 +138,7 @@ def _narrower(new: Audit, same: Audit | None, trained: AuditSettings | None) -> 
     return ""
 
 
-def _kinds(audits: Sequence[Audit]) -> dict[str, int]:
+def _counts(audits: Sequence[Audit]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for entry in (entry for audit in audits for entry in audit.measurements):
         counts[entry.name] = max(counts.get(entry.name, 0), entry.count or 0)
