@@ -16,7 +16,7 @@ from pruneguard.erasure.sources import ConceptPool, Rows, SourceSettings, draw_c
 
 @dataclass(frozen=True)
 class UpperBatches:
-    """The upper level's batches, from the concepts' pools."""
+    """The upper level's batches. The concepts take turns: each batch is of one concept."""
 
     pools: Sequence[ConceptPool]
     others: Rows | None
@@ -27,17 +27,17 @@ class UpperBatches:
     empty_text: Tensor
     """(1, L, D)."""
     batch_size: int
-    """Rows of each concept."""
+    """Rows of a batch."""
     seed: int
 
     def batch(self, number: int) -> ConceptBatch:
         """The whole batch of upper step `number`, on the CPU; `UpperStep.share` takes a process's rows from it."""
         return draw_concept_batch(
-            self.pools,
+            self.pools[number % len(self.pools)],
             self.others,
             self.source,
             self.implicit,
-            count=self.batch_size * len(self.pools),
+            count=self.batch_size,
             total_timesteps=len(self.diffusion.alphas_cumprod),
             diffuse=self.diffusion.diffuse,
             empty_text=self.empty_text,

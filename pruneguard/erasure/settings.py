@@ -33,7 +33,7 @@ class ErasureSettings:
     source: SourceSettings = field(default_factory=SourceSettings)
     implicit: ImplicitSettings = field(default_factory=ImplicitSettings)
     batch_size: int = 16
-    """Rows of each concept in an upper step."""
+    """Rows of an upper step, which are all of one concept; several concepts take turns."""
     images: int = _drawn_by(128)
     """Latents that the teacher draws of each concept, once."""
     steps: int = _drawn_by(25)

@@ -116,7 +116,7 @@ def draw_timesteps(settings: TimestepSettings, count: int, total: int, generator
 
 
 def draw_concept_batch(
-    pools: Sequence[ConceptPool],
+    pool: ConceptPool,
     others: Rows | None,
     settings: SourceSettings,
     implicit: ImplicitSettings,
@@ -127,7 +127,7 @@ def draw_concept_batch(
     empty_text: Tensor,
     generator: Generator,
 ) -> ConceptBatch:
-    """`count` rows; row i is of concept i modulo their number. Generators with equal seeds give equal batches.
+    """`count` rows of one concept. Generators with equal seeds give equal batches.
 
     A row with an implicit prompt shows a picture of the concept. `others` may be None for a source that mixes in no
     pictures of the data set; ConfigError if it needs them.
@@ -138,7 +138,6 @@ def draw_concept_batch(
     latents, text, anchor_text, named_text = [], [], [], []
     implicit_rows: list[bool] = []
     for i in range(count):
-        pool = pools[i % len(pools)]
         row = int(place[i] * len(pool.latents))
         prompt, latent = int(pool.prompt_of[row]), pool.latents[row]
         said = _implicit_text(pool, prompt, empty_text[0], unnamed[i], which[i], implicit)

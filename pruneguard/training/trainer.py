@@ -88,6 +88,11 @@ def check_run(settings: TrainSettings, concepts: Sequence[Concept], processes: i
     _tracker(settings)
 
 
+def _turns(settings: TrainSettings, concepts: Sequence[Concept]) -> int:
+    """Upper steps that reach every concept once: an edit reaches all of them, a batch of latents one."""
+    return 1 if ERASERS.find(settings.erasure.eraser.name).build.edits else max(1, len(concepts))
+
+
 def _check_edits(settings: TrainSettings) -> None:
     """Raises ConfigError for an eraser without a gradient under a schedule that needs one."""
     eraser, schedule = settings.erasure.eraser.name, settings.schedule.name
@@ -159,7 +164,8 @@ class _Run:
             self._checkpoints.described,
         )
         build = SCHEDULES.find(settings.schedule.name).build
-        self._schedule = build(self._levels.parameters, SCHEDULES.settings(settings.schedule), settings.pacing)
+        pacing = replace(settings.pacing, turns=_turns(settings, concepts))
+        self._schedule = build(self._levels.parameters, SCHEDULES.settings(settings.schedule), pacing)
         self._contents = self._to_save(erasure)
         self._start = self._checkpoints.restore(self._contents)
         if self._start:

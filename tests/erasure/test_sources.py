@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from pruneguard.diffusion.process import Diffusion
 from pruneguard.erasure import ConceptBatch, ConceptPool, SourceSettings, TimestepSettings, draw_concept_batch
+from pruneguard.erasure.batches import UpperBatches
 from pruneguard.erasure.implicit import ImplicitSettings
 from pruneguard.erasure.sources import draw_timesteps
 from pruneguard.errors import ConfigError
@@ -44,7 +46,7 @@ def draw(
     implicit: ImplicitSettings | None = None,
 ) -> ConceptBatch:
     return draw_concept_batch(
-        [chosen],
+        chosen,
         Others(),
         settings,
         implicit or ImplicitSettings(share=0.0),
@@ -94,20 +96,22 @@ def test_equal_seeds_give_equal_batches() -> None:
     assert not torch.equal(first.timesteps, draw(SourceSettings(), pool(), seed=4).timesteps)
 
 
-def test_concepts_share_a_batch_evenly() -> None:
-    pools = [pool(), pool(text=50 + torch.arange(4.0).view(4, 1, 1))]
-    batch = draw_concept_batch(
-        pools,
-        Others(),
+def test_concepts_take_turns() -> None:
+    batches = UpperBatches(
+        [pool(), pool(text=50 + torch.arange(4.0).view(4, 1, 1))],
+        None,
         SourceSettings(kind="noised"),
         ImplicitSettings(share=0.0),
-        count=400,
-        total_timesteps=1000,
-        diffuse=lambda clean, noise, t: clean + noise * 0,
-        empty_text=torch.zeros(1, 1, 1),
-        generator=torch.Generator().manual_seed(0),
+        Diffusion(torch.linspace(0.99, 0.01, 1000), "epsilon"),
+        torch.zeros(1, 1, 1),
+        8,
+        seed=0,
     )
-    assert torch.equal(batch.text[:, 0, 0] >= 50, torch.arange(400) % 2 == 1)
+    for number in range(4):
+        said = batches.batch(number).text[:, 0, 0]
+        assert len(said) == 8
+        assert ((said >= 50) == bool(number % 2)).all()
+    assert not torch.equal(batches.batch(0).noisy, batches.batch(2).noisy)
 
 
 def test_implicit_rows_show_the_concept_under_a_prompt_that_does_not_name_it() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -141,6 +142,27 @@ def test_alternating_takes_an_upper_step_after_every_few_lower_ones_at_rates_of_
     assert levels.shared.item() == pytest.approx(-5 * 0.1 - 0.25 - 0.5, rel=1e-4)
 
 
+@pytest.mark.parametrize(("every", "turns", "due"), [(2, 3, [1, 3, 4, 6, 7]), (3, 2, [0, 1, 2, 2, 3])])
+def test_alternating_takes_an_upper_step_of_each_concept_between_the_lower_ones(
+    every: int, turns: int, due: list[int]
+) -> None:
+    levels = Constant()
+    schedule = build(levels, "alternating", replace(PACING, steps=5, turns=turns), every=every)
+    steps = list(schedule.run(levels, Counters()))
+    assert [step.at.upper for step in steps] == due
+    assert [number for level, number in levels.calls if level == "upper"] == list(range(due[-1]))
+    # The rate decays over all upper steps.
+    rates = [step.measured["upper/lr"] for step in steps if "upper/lr" in step.measured]
+    assert rates[-1] == learning_rate(due[-1] - 1, due[-1], COSINE)
+
+
+@pytest.mark.parametrize("name", ["two-stage", "erase-first"])
+def test_stages_have_the_upper_steps_of_each_concept(name: str) -> None:
+    levels = Constant()
+    schedule = build(levels, name, replace(PACING, steps=4, turns=3), upper_steps=2)
+    assert list(schedule.run(levels, Counters()))[-1].at == Counters(10, 4, 6)
+
+
 @pytest.mark.parametrize(("name", "first"), [("two-stage", "lower"), ("erase-first", "upper")])
 def test_stages_follow_each_other_and_rates_decay_over_each_levels_own_steps(name: str, first: Level) -> None:
     levels = Constant()
@@ -233,9 +255,10 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.parametrize("turns", [1, 3])
 @pytest.mark.parametrize(("name", "options"), OPTIONS)
-def test_a_schedule_goes_on_from_its_counters(name: str, options: dict[str, Any]) -> None:
-    pacing = Pacing(5, COSINE, COSINE)
+def test_a_schedule_goes_on_from_its_counters(name: str, options: dict[str, Any], turns: int) -> None:
+    pacing = replace(PACING, steps=5, turns=turns)
     whole = Plane()
     schedule = build(whole, name, pacing, **options)
     steps: list[Step] = list(schedule.run(whole, Counters()))

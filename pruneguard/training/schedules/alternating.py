@@ -1,4 +1,4 @@
-"""Alternating steps: some lower ones, then an upper one, over the whole run."""
+"""Alternating steps: some lower ones, then an upper one of each concept, over the whole run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pruneguard.training.schedules.descent import LevelDescents
 
 @dataclass(frozen=True, kw_only=True)
 class AlternatingSettings(ScheduleSettings):
-    """`every` lower steps go before each upper step; the paper has 20, its released code 10."""
+    """`every` lower steps go with one upper step of each concept; the paper has 20, its released code 10."""
 
     every: int = 20
 
@@ -25,7 +25,7 @@ class AlternatingSettings(ScheduleSettings):
 
     @property
     def least_steps(self) -> int:
-        """The first upper step comes after `every` lower ones."""
+        """After `every` lower steps each concept has had an upper one."""
         return self.every
 
     def check(self, steps: int) -> None:
@@ -39,9 +39,10 @@ class AlternatingSettings(ScheduleSettings):
 
 @SCHEDULES.register("alternating", settings=AlternatingSettings)
 class Alternating:
-    """`every` lower steps, then one upper step, each level with an AdamW of its own.
+    """`every` lower steps for one upper step of each concept, each level with an AdamW of its own.
 
-    An event is a lower step and, where one is due, the upper step after it.
+    The upper steps of several concepts lie evenly between the lower ones. An event is a lower step and the upper steps
+    that are due after it.
     Source: the released code of "Efficient Fine-Tuning and Concept Suppression for Pruned Diffusion Models"
     (arXiv:2412.15341), which has no penalty term and no copy of the weights.
     """
@@ -55,10 +56,9 @@ class Alternating:
         pacing: Pacing,
     ) -> None:
         """Without upper parameters this is plain fine-tuning."""
-        self._every = settings.every
-        self._descents = LevelDescents(
-            parameters, pacing, {"lower": pacing.steps, "upper": pacing.steps // settings.every}
-        )
+        self._every, self._turns = settings.every, pacing.turns
+        upper = pacing.steps * pacing.turns // settings.every
+        self._descents = LevelDescents(parameters, pacing, {"lower": pacing.steps, "upper": upper})
         self.optimisers = self._descents.optimisers
         self.events = pacing.steps
 
@@ -66,12 +66,16 @@ class Alternating:
         """The events from `at` up to the last one."""
         while at.event < self.events:
             measured = self._descents.take(levels, "lower", at.lower)
-            if "upper" in self._descents and (at.lower + 1) % self._every == 0:
-                measured |= self._descents.take(levels, "upper", at.upper)
-                at = at.after("lower", "upper")
-            else:
-                at = at.after("lower")
+            taken: list[Level] = ["lower"]
+            for number in range(at.upper, self._due(at.lower + 1)):
+                measured |= self._descents.take(levels, "upper", number)
+                taken.append("upper")
+            at = at.after(*taken)
             yield Step(at, measured)
+
+    def _due(self, lower: int) -> int:
+        """How many upper steps go with so many lower ones."""
+        return lower * self._turns // self._every if "upper" in self._descents else 0
 
     def state_dict(self) -> dict[str, Tensor]:
         """Nothing beyond the optimisers."""

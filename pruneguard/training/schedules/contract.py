@@ -28,10 +28,9 @@ class Counters:
     upper: int = 0
 
     def after(self, *levels: Level) -> Counters:
-        """The counters after one more event that took one step of each of these levels."""
-        return replace(
-            self, event=self.event + 1, lower=self.lower + ("lower" in levels), upper=self.upper + ("upper" in levels)
-        )
+        """The counters after one more event that took a step of each of these levels, in which one may come twice."""
+        lower, upper = self.lower + levels.count("lower"), self.upper + levels.count("upper")
+        return replace(self, event=self.event + 1, lower=lower, upper=upper)
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,8 @@ class Pacing:
     lower: LevelSettings = field(default_factory=LevelSettings)
     upper: LevelSettings = field(default_factory=LevelSettings)
     max_grad_norm: float | None = None
+    turns: int = 1
+    """Upper steps after which every concept had one: a schedule takes so many where one concept has one."""
 
     def of(self, level: Level) -> LevelSettings:
         """The settings of a level's optimiser."""

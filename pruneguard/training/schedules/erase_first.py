@@ -10,7 +10,7 @@ from pruneguard.training.schedules.staged import Staged, StagedSettings
 
 @SCHEDULES.register("erase-first", settings=StagedSettings)
 class EraseFirst(Staged):
-    """`upper_steps` upper steps, then all lower steps, both on the same pruned student.
+    """`upper_steps` upper steps of each concept, then all lower steps, both on the same pruned student.
 
     The paper's baseline of that name (arXiv:2412.15341) differs: it erases from the dense model before pruning.
     """

@@ -44,7 +44,8 @@ class PenaltySettings(ScheduleSettings):
 class Penalty:
     """theta <- theta - alpha [grad f(theta) + lambda grad g(theta)], with f the upper and g the lower level's loss.
 
-    One AdamW, "joint", follows the sum with the lower level's rate. An event is one such step.
+    One AdamW, "joint", follows the sum with the lower level's rate. An event is one such step; several concepts take
+    turns at f.
 
     The sum is scaled by min(1 / lambda, 1), as in the code of V-PBGD (arXiv:2302.05185): with lambda above 1 it has the
     size of grad g, so a limit on its norm means what it means for a lower step. AdamW itself ignores the scale.

@@ -15,7 +15,7 @@ from pruneguard.training.schedules.descent import LevelDescents
 
 @dataclass(frozen=True, kw_only=True)
 class StagedSettings(ScheduleSettings):
-    """How many upper steps there are in all; ESD's own script for Stable Diffusion takes 200."""
+    """How many upper steps each concept has; ESD's own script for Stable Diffusion takes 200."""
 
     upper_steps: int = 200
 
@@ -41,7 +41,7 @@ class Staged:
         self, parameters: Mapping[Level, Mapping[str, nn.Parameter]], settings: StagedSettings, pacing: Pacing
     ) -> None:
         """Without upper parameters there are lower steps only."""
-        totals: dict[Level, int] = {"lower": pacing.steps, "upper": settings.upper_steps}
+        totals: dict[Level, int] = {"lower": pacing.steps, "upper": settings.upper_steps * pacing.turns}
         self._descents = LevelDescents(parameters, pacing, totals)
         self.optimisers = self._descents.optimisers
         self._totals = {level: total for level, total in totals.items() if level in self._descents}

@@ -10,7 +10,7 @@ from pruneguard.training.schedules.staged import Staged, StagedSettings
 
 @SCHEDULES.register("two-stage", settings=StagedSettings)
 class TwoStage(Staged):
-    """All lower steps, then `upper_steps` upper steps on the distilled student.
+    """All lower steps, then `upper_steps` upper steps of each concept on the distilled student.
 
     Source: the baselines of arXiv:2412.15341, which erase from a pruned model that was fine-tuned before.
     """
