@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pruneguard.concepts.concept import Concept
@@ -12,9 +12,10 @@ from pruneguard.errors import ConfigError
 def suppress_together(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
     """The concepts, each with the terms of the others as its `companions`.
 
-    A concept loses the prompts whose anchor names a companion or calls it up unnamed, since the anchor is what the
-    model shall draw instead, and the implicit prompts and neighbours that name one. What audits ask stays. Raises
-    ConfigError for a concept of which no prompt is left, and for two concepts of one name.
+    An anchor is what the model shall draw instead, so it must call for none of the concepts. An anchor that is a
+    companion's prompt gives way to that prompt's own anchor. A concept loses the prompts whose anchor still names a
+    companion or calls it up unnamed, and the implicit prompts and neighbours that name one. What audits ask stays.
+    Raises ConfigError for a concept of which no prompt is left, and for two concepts of one name.
     """
     return tuple(_beside(concept, [*concepts[:i], *concepts[i + 1 :]]) for i, concept in enumerate(concepts))
 
@@ -22,13 +23,18 @@ def suppress_together(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
 def _beside(concept: Concept, others: Sequence[Concept]) -> Concept:
     if any(other.name == concept.name for other in others):
         raise ConfigError(f"two concepts are called {concept.name!r}; name each once")
+    instead = {text: anchor for other in others for text, anchor in zip(other.prompts, other.anchors, strict=True)}
+    calling = {text for other in others for text in (*other.implicit_prompts, *other.audit_implicit_prompts)}
 
     def names_another(text: str) -> bool:
         return any(other.named_in(text) for other in others)
 
-    calling = {text for other in others for text in (*other.implicit_prompts, *other.audit_implicit_prompts)}
-    pairs = zip(concept.prompts, concept.anchors, strict=True)
-    lost = {prompt for prompt, anchor in pairs if names_another(anchor) or anchor in calling}
+    anchors = tuple(_followed(anchor, instead) for anchor in concept.anchors)
+    lost = {
+        prompt
+        for prompt, anchor, own in zip(concept.prompts, anchors, concept.anchors, strict=True)
+        if names_another(anchor) or anchor in calling or (anchor != own and concept.named_in(anchor))
+    }
     if lost.issuperset(concept.prompts):
         raise ConfigError(
             f"concept {concept.name!r}: all its anchors call for another concept that is suppressed with it, such as "
@@ -36,7 +42,16 @@ def _beside(concept: Concept, others: Sequence[Concept]) -> Concept:
         )
     unnamed = {prompt for prompt in concept.implicit_prompts if names_another(prompt)}
     return replace(
-        concept.without(lost | unnamed),
+        replace(concept, anchors=anchors).without(lost | unnamed),
         neighbours=tuple(prompt for prompt in concept.neighbours if not names_another(prompt)),
         companions=tuple(term for other in others for term in other.terms),
     )
+
+
+def _followed(anchor: str, instead: Mapping[str, str]) -> str:
+    """The end of the way from prompt to anchor that begins at `anchor`; where it turns in a circle, a text on it."""
+    passed: set[str] = set()
+    while anchor in instead and anchor not in passed:
+        passed.add(anchor)
+        anchor = instead[anchor]
+    return anchor

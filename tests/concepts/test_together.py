@@ -39,6 +39,22 @@ def test_what_is_drawn_instead_does_not_call_up_another_concept_unnamed() -> Non
     assert sun.prompts == ("the sun",)
 
 
+def test_an_anchor_that_a_companion_asks_for_gives_way_to_what_is_drawn_there_instead() -> None:
+    red = Concept(name="red", prompts=("a red ship", "red"), anchors=("a ship at sea", "blue"), terms=("red",))
+    found, _ = suppress_together([red, SHIP])
+    assert (found.prompts, found.anchors) == (("a red ship", "red"), ("the sea", "blue"))
+    assert suppress_together([red])[0] == red
+
+
+def test_anchors_that_lead_back_are_left_out() -> None:
+    day = Concept(name="day", prompts=("a day", "noon"), anchors=("a night", "an hour"), terms=("day",))
+    night = Concept(name="night", prompts=("a night", "midnight"), anchors=("a day", "an hour"), terms=("night",))
+    assert [concept.prompts for concept in suppress_together([day, night])] == [("noon",), ("midnight",)]
+    # Nor may a companion's anchor bring the concept back under another name.
+    dusk = Concept(name="dusk", prompts=("a night", "dusk"), anchors=("a day hour", "an hour"), terms=("dusk", "night"))
+    assert suppress_together([day, dusk])[0].prompts == ("noon",)
+
+
 def test_what_names_a_companion_may_change() -> None:
     fog, _ = suppress_together([FOG, SHIP])
     assert [fog.may_change(text) for text in ("haze", "a Boat", "a shipyard")] == [True, True, False]
