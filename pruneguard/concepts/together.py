@@ -7,15 +7,17 @@ from dataclasses import replace
 
 from pruneguard.concepts.concept import Concept
 from pruneguard.errors import ConfigError
+from pruneguard.text.nearest import fuller_prompt
 
 
 def suppress_together(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
     """The concepts, each with the terms of the others as its `companions`.
 
     An anchor is what the model shall draw instead, so it must call for none of the concepts. An anchor that is a
-    companion's prompt gives way to that prompt's own anchor. A concept loses the prompts whose anchor still names a
-    companion or calls it up unnamed, and the implicit prompts and neighbours that name one. What audits ask stays.
-    Raises ConfigError for a concept of which no prompt is left, and for two concepts of one name.
+    companion's prompt gives way to that prompt's own anchor, and one that calls a companion up unnamed to the anchor of
+    a prompt that says the same and names it. A concept loses the prompts whose anchor still calls for a companion, and
+    the implicit prompts and neighbours that name one. What audits ask stays. Raises ConfigError for a concept of which
+    no prompt is left, and for two concepts of one name.
     """
     return tuple(_beside(concept, [*concepts[:i], *concepts[i + 1 :]]) for i, concept in enumerate(concepts))
 
@@ -23,7 +25,7 @@ def suppress_together(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
 def _beside(concept: Concept, others: Sequence[Concept]) -> Concept:
     if any(other.name == concept.name for other in others):
         raise ConfigError(f"two concepts are called {concept.name!r}; name each once")
-    instead = {text: anchor for other in others for text, anchor in zip(other.prompts, other.anchors, strict=True)}
+    instead = {text: anchor for other in others for text, anchor in _instead(other).items()}
     calling = {text for other in others for text in (*other.implicit_prompts, *other.audit_implicit_prompts)}
 
     def names_another(text: str) -> bool:
@@ -46,6 +48,15 @@ def _beside(concept: Concept, others: Sequence[Concept]) -> Concept:
         neighbours=tuple(prompt for prompt in concept.neighbours if not names_another(prompt)),
         companions=tuple(term for other in others for term in other.terms),
     )
+
+
+def _instead(concept: Concept) -> dict[str, str]:
+    """What to draw instead of each prompt that calls for the concept, named or unnamed."""
+    instead = dict(zip(concept.prompts, concept.anchors, strict=True))
+    for text in (*concept.implicit_prompts, *concept.audit_implicit_prompts):
+        if (index := fuller_prompt(text, concept.prompts)) is not None:
+            instead.setdefault(text, concept.anchors[index])
+    return instead
 
 
 def _followed(anchor: str, instead: Mapping[str, str]) -> str:

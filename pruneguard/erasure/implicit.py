@@ -11,7 +11,6 @@ Shapes: B rows, K steered pairs, C latent channels, h x w latent size, L text to
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -23,6 +22,7 @@ from torch.nn import functional as F
 from pruneguard.concepts import Concept
 from pruneguard.erasure.contract import ConceptBatch, Denoiser
 from pruneguard.errors import ConfigError
+from pruneguard.text.nearest import nearest_prompts
 
 LowerTargets = Literal["steered", "masked", "teacher"]
 
@@ -78,17 +78,6 @@ def implicit_loss(student: Denoiser, teacher: Denoiser, batch: ConceptBatch, str
     predicted = student(batch.noisy, batch.timesteps, encoder_hidden_states=batch.text, return_dict=False)[0]
     assert len(predicted) == count
     return F.mse_loss(predicted.float(), steered(own.float(), concept.float(), strength))
-
-
-def nearest_prompts(prompt: str, among: Sequence[str]) -> list[int]:
-    """Indices of the prompts that share the largest part of all words with `prompt` (Jaccard); all of them if equal."""
-    words = _words(prompt)
-    scores = [len(words & _words(other)) / max(1, len(words | _words(other))) for other in among]
-    return [index for index, score in enumerate(scores) if score == max(scores)]
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.lower()))
 
 
 @dataclass(frozen=True)

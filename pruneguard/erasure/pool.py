@@ -16,13 +16,13 @@ from torch import Tensor
 from pruneguard.concepts import Concept
 from pruneguard.data.synthetic import DrawSettings, teacher_latents
 from pruneguard.diffusion.counters import counter_generator
-from pruneguard.erasure.implicit import nearest_prompts
 from pruneguard.erasure.settings import ErasureSettings
 from pruneguard.erasure.sources import ConceptPool
 from pruneguard.errors import DataError
 from pruneguard.runs.aside import written_aside
 from pruneguard.runs.digest import digest_of, fingerprint
 from pruneguard.runs.progress import Advance, OnProgress, silent
+from pruneguard.text.nearest import nearest_prompts
 
 if TYPE_CHECKING:
     from pruneguard.models import Pipeline

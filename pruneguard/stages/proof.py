@@ -122,6 +122,7 @@ def train_until_proved(
             concepts,
             round_settings(training, proof, begun=steps),
             folder / f"round-{done}",
+            focus=sorted(missing),
             cache=folder / "cache",
             on_progress=on_progress,
         )

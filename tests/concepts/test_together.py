@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pruneguard.concepts import Concept, suppress_together
@@ -53,6 +55,13 @@ def test_anchors_that_lead_back_are_left_out() -> None:
     # Nor may a companion's anchor bring the concept back under another name.
     dusk = Concept(name="dusk", prompts=("a night", "dusk"), anchors=("a day hour", "an hour"), terms=("dusk", "night"))
     assert suppress_together([day, dusk])[0].prompts == ("noon",)
+
+
+def test_an_anchor_that_calls_up_a_companion_gives_way_to_the_anchor_of_a_prompt_that_says_the_same() -> None:
+    sun = Concept(name="sun", prompts=("a sunny hill",), anchors=("a hill",), terms=("sun", "sunny"))
+    gloom = replace(FOG, implicit_prompts=("a hill",), anchors=("a clear hill", "a clear ship"))
+    found, _ = suppress_together([sun, gloom])
+    assert (found.prompts, found.anchors) == (("a sunny hill",), ("a clear hill",))
 
 
 def test_what_names_a_companion_may_change() -> None:

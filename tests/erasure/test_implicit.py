@@ -17,7 +17,6 @@ from pruneguard.erasure.implicit import (
     ImplicitSettings,
     SteeredRows,
     implicit_loss,
-    nearest_prompts,
     steered,
     steering_of,
 )
@@ -30,13 +29,6 @@ def test_steering_removes_a_component_of_a_mixture() -> None:
     mixture = p * concept + (1 - p) * rest
     assert_close(steered(mixture, concept, p / (1 - p)), rest)
     assert_close(steered(mixture, concept, 0.0), mixture)
-
-
-def test_a_prompt_is_paired_with_those_that_ask_for_the_same() -> None:
-    named = ("a red cross in mosaic style", "mosaic style, a blue cross", "a red disc, mosaic style")
-    assert nearest_prompts("a red cross", named) == [0]
-    assert nearest_prompts("a cross", ("a blue cross", "a red cross", "a red disc")) == [0, 1]
-    assert nearest_prompts("", named) == [0, 1, 2]
 
 
 class Predicts:

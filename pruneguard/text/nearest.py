@@ -1,0 +1,23 @@
+"""Prompts that ask for nearly the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+
+def nearest_prompts(prompt: str, among: Sequence[str]) -> list[int]:
+    """Indices of the prompts that share the largest part of all words with `prompt` (Jaccard); all of them if equal."""
+    words = _words(prompt)
+    scores = [len(words & _words(other)) / max(1, len(words | _words(other))) for other in among]
+    return [index for index, score in enumerate(scores) if score == max(scores)]
+
+
+def fuller_prompt(prompt: str, among: Sequence[str]) -> int | None:
+    """The index of the nearest prompt that has all words of `prompt`; None if there is none."""
+    nearest = nearest_prompts(prompt, among)
+    return next((index for index in nearest if _words(prompt) <= _words(among[index])), None)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
