@@ -31,6 +31,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.cold_start
 	$(BIN)/python -m benchmarks.erasers
+	$(BIN)/python -m benchmarks.together
 	$(BIN)/python -m benchmarks.oracle
 	$(BIN)/python -m benchmarks.unlearning
 	$(BIN)/python -m benchmarks.routes

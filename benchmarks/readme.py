@@ -27,6 +27,7 @@ from benchmarks.sections import (
     oracle_section,
     routes_section,
     short_commit,
+    together_section,
     unlearning_section,
 )
 
@@ -65,6 +66,7 @@ PAGES: dict[str, tuple[Section, ...]] = {
         Section("cold_start", cold_section, (*_SERVED, "benchmarks/cold_start.py")),
         Section("erasers", erasers_section, (*_DRAWN, *_TRAINED, "benchmarks/erasers.py")),
         Section("oracle", oracle_section, ("pruneguard/atelier/", "benchmarks/oracle.py")),
+        Section("together", together_section, (*_DRAWN, *_TRAINED, "pruneguard/concepts/", "pruneguard/stages/")),
         Section("unlearning", unlearning_section, (*_DRAWN, *_TRAINED, "export/", "benchmarks/unlearning.py")),
         Section("routes", routes_section, (*_DRAWN, *_TRAINED, "export/", "benchmarks/routes.py")),
         Section("folding", folding_section, ("pruneguard/atelier/", "pruneguard/pruning/", "benchmarks/folding.py")),

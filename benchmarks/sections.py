@@ -144,6 +144,33 @@ def _balance(measured: Sequence[Measurement], standard: Sequence[Measurement], c
     ]
 
 
+def together_section(together: dict[str, Any]) -> str:
+    """Runs that suppress several concepts beside one of a single concept: their time, and what their audits say."""
+    runs = together["runs"]
+    alone = next(run for names, run in runs.items() if "," not in names)
+    rows = [
+        "| suppressed | time | to one alone | lower, upper steps | further rounds | commit |",
+        "|---|---|---|---|---|---|",
+    ]
+    parts: list[str] = []
+    for names, run in runs.items():
+        ratio = run["seconds"] / alone["seconds"]
+        counts = f"{run['steps']}, {run['upper_steps']} | {run['rounds']}"
+        rows.append(f"| {names} | {run['seconds']:.0f} s | {ratio:.2f} | {counts} | {short_commit(run['commit'])} |")
+        measured = {
+            f"{concept}{who}": read_measurements(audit[subject])
+            for concept, audit in run["audits"].items()
+            for subject, who in (("erased", ""), ("teacher", ", dense teacher"))
+        }
+        parts += ["", *_rows(names, {name: _rates(entries) for name, entries in measured.items()})]
+    return "\n".join([*rows, *parts, "", _source("together", together["command"], together)])
+
+
+def _rates(measured: Sequence[Measurement]) -> list[Measurement]:
+    """How often the concept shows, and what is kept of the rest."""
+    return [entry for entry in measured if entry.name.split("/")[0] in ("drawn", "kept")]
+
+
 def routes_section(routes: dict[str, Any]) -> str:
     """The rate of a suppressed concept on every route, of the teacher and of what is served."""
     parts = ["![The worst route](results/routes.png)", ""]
