@@ -149,13 +149,13 @@ def together_section(together: dict[str, Any]) -> str:
     runs = together["runs"]
     alone = next(run for names, run in runs.items() if "," not in names)
     rows = [
-        "| suppressed | time | to one alone | lower, upper steps | further rounds | commit |",
-        "|---|---|---|---|---|---|",
+        "| suppressed | time | to one alone | lower, upper steps | further rounds | edits | commit |",
+        "|---|---|---|---|---|---|---|",
     ]
     parts: list[str] = []
     for names, run in runs.items():
         ratio = run["seconds"] / alone["seconds"]
-        counts = f"{run['steps']}, {run['upper_steps']} | {run['rounds']}"
+        counts = f"{run['steps']}, {run['upper_steps']} | {run['rounds']} | {run['edits']}"
         rows.append(f"| {names} | {run['seconds']:.0f} s | {ratio:.2f} | {counts} | {short_commit(run['commit'])} |")
         measured = {
             f"{concept}{who}": read_measurements(audit[subject])

@@ -37,6 +37,7 @@ def measure(concepts: str, bundle: Path) -> dict[str, Any]:
         "steps": proved.steps,
         "upper_steps": proved.upper_steps,
         "rounds": proved.rounds,
+        "edits": proved.edits,
         "missing": list(proved.missing),
         "audits": {
             audit.concept: {

@@ -66,6 +66,8 @@ class ProofSettings:
 
     rounds: int = 4
     """The most further rounds of training; 0 trains once and checks nothing."""
+    edit: bool = True
+    """Try an edit in closed form before a further round, if a metric of the audits says what is kept."""
     share: float = 0.34
     """The steps of a further round, as a share of the first one's."""
     rate: float = 0.5

@@ -223,7 +223,7 @@ def _student_stage(
 
 def _train_stage(settings: RunSettings, source: dict[str, str], data: str, proved: Proved) -> Stage:
     # Wall times differ from run to run. They are left out, so that equal runs write equal bundles.
-    taken = {"steps": proved.steps, "upper_steps": proved.upper_steps, "rounds": proved.rounds}
+    taken = {"steps": proved.steps, "upper_steps": proved.upper_steps, "rounds": proved.rounds, "edits": proved.edits}
     measured = {k: v for k, v in (proved.result.metrics | taken).items() if not k.startswith("seconds")}
     return Stage(
         name="train",

@@ -67,11 +67,15 @@ def lower_terms(
 
 @torch.no_grad()
 def _steered(teacher: nn.Module, batch: LowerBatch, steered: SteeredRows, wanted: Tensor, strength: float) -> Tensor:
-    """The teacher's predictions (B, C, h, w), in the steered rows moved away from every concept that they call up."""
+    """The teacher's predictions (B, C, h, w), in the steered rows moved away from what they call up.
+
+    A row that calls up several concepts is moved away from their mean.
+    """
     rows = steered.rows
     noisy, timesteps = batch.noisy[rows], batch.timesteps[rows]
     concept = teacher(noisy, timesteps, encoder_hidden_states=steered.text, return_dict=False)[0]
-    return wanted.index_add(0, rows, wanted[rows] - concept.float(), alpha=strength)
+    shares = 1 / torch.bincount(rows, minlength=len(wanted))[rows, None, None, None]
+    return wanted.index_add(0, rows, shares * (wanted[rows] - concept.float()), alpha=strength)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -63,7 +63,6 @@ def train(
     settings: TrainSettings,
     run_folder: Path,
     *,
-    focus: Collection[str] = (),
     cache: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> TrainResult:
@@ -71,14 +70,13 @@ def train(
 
     Without concepts there is no upper level: plain distillation. On one kind of CPU and build a run that was killed and
     resumed ends with the weights of one that was not, bit for bit. Of several processes (`accelerate launch`) the main
-    one writes; all must see the same run folder. The upper steps go to the concepts named in `focus`, or to all if it
-    is empty; there are as many either way. `cache` is where the teacher's latents of the concepts are kept, by default
-    in the run folder.
+    one writes; all must see the same run folder. `cache` is where the teacher's latents of the concepts are kept, by
+    default in the run folder.
     Raises ConfigError, DataError, TrainingError (not finite, exploded, cannot write), and KeyboardInterrupt on Ctrl-C
     or SIGTERM once the steps done so far are saved.
     """
-    cache, show = cache or run_folder / "cache", on_progress or silent
-    return _Run(teacher, student_unet, data, concepts, settings, run_folder, tuple(focus), cache, show).finish()
+    cache = cache or run_folder / "cache"
+    return _Run(teacher, student_unet, data, concepts, settings, run_folder, cache, on_progress or silent).finish()
 
 
 def check_run(settings: TrainSettings, concepts: Sequence[Concept], processes: int) -> None:
@@ -130,7 +128,6 @@ class _Run:
         concepts: Sequence[Concept],
         settings: TrainSettings,
         folder: Path,
-        focus: tuple[str, ...],
         cache: Path,
         on_progress: OnProgress,
     ) -> None:
@@ -144,7 +141,7 @@ class _Run:
         self._left_out = len(data) - len(kept)
         self._checkpoints = Checkpoints(folder, settings.keep_checkpoints)
         if process.is_main_process:
-            made_from = _made_from(teacher, student, data, concepts, settings) | {"focus": list(focus)}
+            made_from = _made_from(teacher, student, data, concepts, settings)
             free = free_settings(settings, "settings")
             check_record(folder, made_from, begun=bool(self._checkpoints.all()), free=free)
         self._accelerator = Accelerator(
@@ -156,8 +153,7 @@ class _Run:
         self._student = student.to(self._accelerator.device).train().requires_grad_(True)
         self._watch = LossWatch(settings.explosion)
         self._task: ErasureTask | None = None
-        suppressed = [concept for concept in concepts if not focus or concept.name in focus]
-        erasure = self._erasure(kept, suppressed, diffusion) if suppressed else None
+        erasure = self._erasure(kept, concepts, diffusion) if concepts else None
         self._levels = LevelGradients(
             self._accelerator,
             self._student,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pruneguard.concepts.concept import Concept
-from pruneguard.erasure.closed_form import find_edit
+from pruneguard.erasure.closed_form import Edit, find_edit
 from pruneguard.erasure.contract import ERASERS, UpperStep
 from pruneguard.erasure.task import ErasureTask
 from pruneguard.errors import ConfigError, TrainingError
@@ -116,6 +116,39 @@ def preserved_prompts(concepts: Sequence[Concept], extra: Sequence[str] = ()) ->
     return tuple(dict.fromkeys(["", *extra, *harmless]))
 
 
+def edit_of(teacher: Pipeline, concepts: Sequence[Concept], settings: UCESettings) -> Edit:
+    """The edit that draws each concept's anchors for its prompts."""
+    rows = edit_rows(
+        teacher,
+        [prompt for concept in concepts for prompt in concept.prompts],
+        [anchor for concept in concepts for anchor in concept.anchors],
+        preserved_prompts(concepts, settings.preserve),
+        settings.tokens,
+    )
+    return find_edit(
+        rows.concepts,
+        rows.guides,
+        rows.preserve,
+        erase_scale=settings.erase_scale,
+        preserve_scale=settings.preserve_scale,
+        ridge=settings.ridge,
+    )
+
+
+@torch.no_grad()
+def edit_unet(unet: nn.Module, edit: Edit, reference: Mapping[str, Tensor] | None = None) -> None:
+    """Edits all keys and values of cross-attention in place; `reference` has the weights of the targets, by name.
+
+    By default these are the weights as they are. Raises ConfigError for a UNet without cross-attention, and
+    TrainingError for an edit that is not finite.
+    """
+    for name, weight in keys_and_values(unet).items():
+        edited = edit.apply(weight, weight if reference is None else reference[name])
+        if not torch.isfinite(edited).all():
+            raise TrainingError(f"eraser 'uce': the edit of {name} is not finite; raise its `ridge`")
+        weight.copy_(edited)
+
+
 @ERASERS.register("uce", settings=UCESettings)
 class UCE:
     """Every upper step edits all keys and values of cross-attention.
@@ -130,34 +163,15 @@ class UCE:
 
     def __init__(self, task: ErasureTask, settings: UCESettings) -> None:
         """Encodes the prompts. Raises ConfigError for a student without cross-attention."""
-        self.parameters: Mapping[str, nn.Parameter] = _keys_and_values(task.student)
-        rows = edit_rows(
-            task.teacher,
-            [prompt for concept in task.concepts for prompt in concept.prompts],
-            [anchor for concept in task.concepts for anchor in concept.anchors],
-            preserved_prompts(task.concepts, settings.preserve),
-            settings.tokens,
-        )
+        self.parameters: Mapping[str, nn.Parameter] = keys_and_values(task.student)
+        self._edit = edit_of(task.teacher, task.concepts, settings)
         self._reference: dict[str, Tensor] = {}
-        self._edit = find_edit(
-            rows.concepts,
-            rows.guides,
-            rows.preserve,
-            erase_scale=settings.erase_scale,
-            preserve_scale=settings.preserve_scale,
-            ridge=settings.ridge,
-        )
 
-    @torch.no_grad()
     def upper(self, unet: nn.Module, step: UpperStep) -> None:
         """Edits the student's weights in place. Raises TrainingError for an edit that is not finite."""
         if not self._reference:
             self._reference = {name: weight.detach().clone() for name, weight in self.parameters.items()}
-        for name, weight in self.parameters.items():
-            edited = self._edit.apply(weight, self._reference[name])
-            if not torch.isfinite(edited).all():
-                raise TrainingError(f"eraser 'uce': the edit of {name} is not finite; raise its `ridge`")
-            weight.copy_(edited)
+        edit_unet(unet, self._edit, self._reference)
 
     def constrain(self, gradients: dict[str, Tensor]) -> None:
         """There is no gradient to change."""
@@ -171,7 +185,7 @@ class UCE:
         self._reference = {name: tensor.to(self.parameters[name].device) for name, tensor in state.items()}
 
 
-def _keys_and_values(unet: nn.Module) -> dict[str, nn.Parameter]:
+def keys_and_values(unet: nn.Module) -> dict[str, nn.Parameter]:
     """Weights of `attn2.to_k` and `attn2.to_v`, (out, d) each, by name; blocks that pruning removed are not there."""
     found = {
         f"unet.{name}.weight": module.get_parameter("weight")
