@@ -1,7 +1,8 @@
 """Training that ends when the proof holds: after each round of training the student is audited on validation prompts.
 
-A round that left a concept above its limit, or that lost too much of the rest, is followed by another one, up to a
-limit of rounds. Validation prompts are neither training nor audit prompts, so the audits that follow stay blind.
+A student that shows a concept above its limit, or that lost too much of the rest, is edited in closed form, and trained
+for another round if that is not enough, up to a limit of rounds. Validation prompts are neither training nor audit
+prompts, so the audits that follow stay blind.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from torch import nn
@@ -17,6 +18,7 @@ from torch import nn
 from pruneguard.bundle import DRAWN, IMPLICIT
 from pruneguard.concepts import Concept
 from pruneguard.data.latents import LatentSet
+from pruneguard.erasure.closed_form import Edit
 from pruneguard.erasure.methods.uce import UCESettings, edit_of, edit_unet
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.detectors.detector import Detector
@@ -127,11 +129,12 @@ def train_until_proved(
     done = edited = 0
     missing = look(result, done)
     while missing:
-        if edits and len(left := look(changed := edits.made(result), done, suspected=missing)) < len(missing):
-            result, missing, edited = changed, left, edited + 1
-            if not missing:
-                break
-        if not may_go_on or done == proof.rounds:
+        if edits:
+            changed = edits.made(result)
+            left = look(changed, done, suspected=missing, after="an edit")
+            if len(left) < len(missing):
+                result, missing, edited = changed, left, edited + 1
+        if not missing or not may_go_on or done == proof.rounds:
             break
         done += 1
         result = train(
@@ -154,14 +157,20 @@ def _may_edit(settings: RunSettings) -> bool:
     return settings.proof.edit and bool(find_metrics(settings.family, settings.audit))
 
 
+@dataclass(frozen=True)
 class _Edits:
     """Edits of a student in closed form: its keys and values at the concepts' prompts become those at the anchors."""
 
-    def __init__(self, teacher: Pipeline, concepts: Sequence[Concept], data: LatentSet) -> None:
-        kept = without_concepts(data, concepts)
+    teacher: Pipeline
+    concepts: Sequence[Concept]
+    data: LatentSet
+
+    @cached_property
+    def _edit(self) -> Edit:
+        kept = without_concepts(self.data, self.concepts)
         rows = range(0, len(kept), max(1, len(kept) // _PRESERVED))
         preserve = tuple(dict.fromkeys(kept.caption(row) for row in rows))
-        self._edit = edit_of(teacher, concepts, UCESettings(ridge=_RIDGE, preserve=preserve))
+        return edit_of(self.teacher, self.concepts, UCESettings(ridge=_RIDGE, preserve=preserve))
 
     def made(self, result: TrainResult) -> TrainResult:
         """The result with an edited copy of its UNet. Raises TrainingError."""
@@ -192,8 +201,9 @@ def _missing(
     done: int,
     *,
     suspected: Collection[str] = (),
+    after: str = "",
 ) -> dict[str, str]:
-    """What is missing in words, by the concept's name, after `done` further rounds.
+    """What is missing in words, by the concept's name, after `done` further rounds and what `after` says.
 
     The main process checks and tells the others. It begins with the `suspected` concepts, and looks at the rest once
     nothing is missing of these.
@@ -210,7 +220,8 @@ def _missing(
                 missing = _lacks(found, validation.controls, settings.audit)
         waits = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
         told = f"waits for {waits}" if missing else ", ".join(_told(found))
-        on_progress(Advance(PHASE, done, settings.proof.rounds, detail=told))
+        detail = f"after {after} {told}" if after else told
+        on_progress(Advance(PHASE, done, settings.proof.rounds, detail=detail))
     return from_main_process(missing)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import DDPMScheduler
 from torch.testing import assert_close
 
 from pruneguard.diffusion.counters import counter_generator, shuffled_rows
+from pruneguard.erasure.implicit import ImplicitSettings, SteeredRows
 from pruneguard.errors import ModelError
 from pruneguard.families.atelier.data import from_atelier
 from pruneguard.models import Pipeline
@@ -60,6 +63,22 @@ def test_a_term_without_a_weight_is_not_computed(pipeline: Pipeline) -> None:
     terms = LowerObjective(torch.nn.Identity(), batches, settings).terms(pipeline.unet, batch)  # the teacher cannot run
     assert set(terms) == {"loss", "ddpm"}
     assert torch.equal(terms["loss"], terms["ddpm"])
+
+
+def test_a_caption_that_calls_up_two_concepts_is_steered_away_from_their_mean(pipeline: Pipeline) -> None:
+    data, empty = from_atelier(pipeline, 2, seed=0), pipeline.encode_text([""])
+    batches = LowerBatches(data, diffusion_of(pipeline), empty, batch_size=2, caption_dropout=0.0, seed=0)
+    named = pipeline.encode_text(["a star", "a disc in glow style"])
+    batch = replace(batches.batch(0), steered=SteeredRows(torch.tensor([1, 1]), named))
+    teacher, settings = build_tiny_pipeline(seed=1).unet, LossSettings(ddpm=0, feature_kd=0)
+    with torch.no_grad():
+        implicit = ImplicitSettings(lower_strength=0.5)
+        terms = LowerObjective(teacher, batches, settings, implicit).terms(pipeline.unet, batch)
+        predicted = pipeline.unet(batch.noisy, batch.timesteps, batch.text).sample
+        wanted = teacher(batch.noisy, batch.timesteps, batch.text).sample
+        called = teacher(batch.noisy[[1, 1]], batch.timesteps[[1, 1]], named).sample
+    wanted[1] += 0.5 * (wanted[1] - called.mean(0))
+    assert_close(terms["output_kd"], (predicted - wanted).square().mean(), rtol=1e-4, atol=0)
 
 
 def test_a_prediction_type_without_a_known_target_is_refused(pipeline: Pipeline) -> None:
