@@ -66,7 +66,11 @@ PAGES: dict[str, tuple[Section, ...]] = {
         Section("cold_start", cold_section, (*_SERVED, "benchmarks/cold_start.py")),
         Section("erasers", erasers_section, (*_DRAWN, *_TRAINED, "benchmarks/erasers.py")),
         Section("oracle", oracle_section, ("pruneguard/atelier/", "benchmarks/oracle.py")),
-        Section("together", together_section, (*_DRAWN, *_TRAINED, "pruneguard/concepts/", "pruneguard/stages/")),
+        Section(
+            "together",
+            together_section,
+            (*_DRAWN, *_TRAINED, "pruneguard/concepts/", "pruneguard/stages/", "benchmarks/together.py"),
+        ),
         Section("unlearning", unlearning_section, (*_DRAWN, *_TRAINED, "export/", "benchmarks/unlearning.py")),
         Section("routes", routes_section, (*_DRAWN, *_TRAINED, "export/", "benchmarks/routes.py")),
         Section("folding", folding_section, ("pruneguard/atelier/", "pruneguard/pruning/", "benchmarks/folding.py")),

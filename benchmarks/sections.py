@@ -147,16 +147,16 @@ def _balance(measured: Sequence[Measurement], standard: Sequence[Measurement], c
 def together_section(together: dict[str, Any]) -> str:
     """Runs that suppress several concepts beside one of a single concept: their time, and what their audits say."""
     runs = together["runs"]
-    alone = next(run for names, run in runs.items() if "," not in names)
+    alone = next((run for names, run in runs.items() if "," not in names), None)
     rows = [
         "| suppressed | time | to one alone | lower, upper steps | further rounds | edits | commit |",
         "|---|---|---|---|---|---|---|",
     ]
     parts: list[str] = []
     for names, run in runs.items():
-        ratio = run["seconds"] / alone["seconds"]
+        ratio = f"{run['seconds'] / alone['seconds']:.2f}" if alone and alone["cpu"] == run["cpu"] else "–"
         counts = f"{run['steps']}, {run['upper_steps']} | {run['rounds']} | {run['edits']}"
-        rows.append(f"| {names} | {run['seconds']:.0f} s | {ratio:.2f} | {counts} | {short_commit(run['commit'])} |")
+        rows.append(f"| {names} | {run['seconds']:.0f} s | {ratio} | {counts} | {short_commit(run['commit'])} |")
         measured = {
             f"{concept}{who}": read_measurements(audit[subject])
             for concept, audit in run["audits"].items()

@@ -31,7 +31,7 @@ def measure(concepts: str, bundle: Path) -> dict[str, Any]:
     settings = RunSettings.resolve("atelier", {}, concepts=tuple(concepts.split(",")))
     begun = time.perf_counter()
     with RichProgress() as progress:
-        made, proved, _ = train_bundle(settings, bundle, progress)
+        made, proved, _ = train_bundle(settings, bundle, progress, fresh=True)
     return {
         "seconds": round(time.perf_counter() - begun, 1),
         "steps": proved.steps,

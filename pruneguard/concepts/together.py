@@ -25,8 +25,8 @@ def suppress_together(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
 def _beside(concept: Concept, others: Sequence[Concept]) -> Concept:
     if any(other.name == concept.name for other in others):
         raise ConfigError(f"two concepts are called {concept.name!r}; name each once")
-    instead = {text: anchor for other in others for text, anchor in _instead(other).items()}
-    calling = {text for other in others for text in (*other.implicit_prompts, *other.audit_implicit_prompts)}
+    instead = _unnamed_instead(others) | _instead(others)
+    calling = {text for other in others for text in _unnamed(other)}
 
     def names_another(text: str) -> bool:
         return any(other.named_in(text) for other in others)
@@ -35,7 +35,9 @@ def _beside(concept: Concept, others: Sequence[Concept]) -> Concept:
     lost = {
         prompt
         for prompt, anchor, own in zip(concept.prompts, anchors, concept.anchors, strict=True)
-        if names_another(anchor) or anchor in calling or (anchor != own and concept.named_in(anchor))
+        if names_another(anchor)
+        or anchor in calling
+        or (anchor != own and (concept.named_in(anchor) or anchor in _unnamed(concept)))
     }
     if lost.issuperset(concept.prompts):
         raise ConfigError(
@@ -50,13 +52,25 @@ def _beside(concept: Concept, others: Sequence[Concept]) -> Concept:
     )
 
 
-def _instead(concept: Concept) -> dict[str, str]:
-    """What to draw instead of each prompt that calls for the concept, named or unnamed."""
-    instead = dict(zip(concept.prompts, concept.anchors, strict=True))
-    for text in (*concept.implicit_prompts, *concept.audit_implicit_prompts):
-        if (index := fuller_prompt(text, concept.prompts)) is not None:
-            instead.setdefault(text, concept.anchors[index])
-    return instead
+def _instead(concepts: Sequence[Concept]) -> dict[str, str]:
+    """The anchor of each prompt that names a concept."""
+    return {
+        prompt: anchor for concept in concepts for prompt, anchor in zip(concept.prompts, concept.anchors, strict=True)
+    }
+
+
+def _unnamed_instead(concepts: Sequence[Concept]) -> dict[str, str]:
+    """For prompts that call a concept up unnamed the anchor of a prompt that says the same and names it."""
+    return {
+        text: concept.anchors[index]
+        for concept in concepts
+        for text in _unnamed(concept)
+        if (index := fuller_prompt(text, concept.prompts)) is not None
+    }
+
+
+def _unnamed(concept: Concept) -> tuple[str, ...]:
+    return (*concept.implicit_prompts, *concept.audit_implicit_prompts)
 
 
 def _followed(anchor: str, instead: Mapping[str, str]) -> str:

@@ -19,10 +19,12 @@ class Edit(NamedTuple):
     pull: Tensor
 
     def apply(self, weight: Tensor, reference: Tensor) -> Tensor:
-        """W_new (out, d), computed in float64 and returned in the dtype of `weight`; `reference` is W_0 (out, d)."""
-        direction, pull = (matrix.to(weight.device) for matrix in self)
-        wide, first = weight.double(), reference.double()
-        return (wide + first @ direction - (wide - first) @ pull).to(weight.dtype)
+        """W_new (out, d), like `weight` in dtype and device; `reference` is W_0 (out, d).
+
+        It is computed in float64 on the CPU, because not every device has float64.
+        """
+        wide, first = weight.cpu().double(), reference.cpu().double()
+        return (wide + first @ self.direction - (wide - first) @ self.pull).to(weight)
 
 
 def find_edit(

@@ -114,7 +114,8 @@ class Eraser(Protocol):
     """What is registered: a class, or another callable, that builds an erasure from a task and the eraser's settings.
 
     `edits` tells before anything is built whether `upper` edits the weights and gives no loss. A class declares it as
-    `edits: ClassVar[bool]`.
+    `edits: ClassVar[bool]`. An edit reaches all concepts; losses take turns, so a run of n concepts asks for n times as
+    many.
     """
 
     @property

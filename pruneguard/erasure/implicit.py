@@ -41,7 +41,7 @@ class ImplicitSettings:
     """What the lower level distils there: the teacher's prediction steered away from the concept, nothing (the data
     alone teaches these rows), or the teacher's prediction as it is."""
     lower_strength: float = 0.15
-    """How far the lower level steers, on noised pictures without the concept."""
+    """How far the lower level steers, on noised pictures without the concept; several concepts share it."""
 
     def __post_init__(self) -> None:
         for name in ("share", "empty"):

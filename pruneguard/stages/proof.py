@@ -7,10 +7,9 @@ prompts, so the audits that follow stay blind.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -18,8 +17,6 @@ from torch import nn
 from pruneguard.bundle import DRAWN, IMPLICIT
 from pruneguard.concepts import Concept
 from pruneguard.data.latents import LatentSet
-from pruneguard.erasure.closed_form import Edit
-from pruneguard.erasure.methods.uce import UCESettings, edit_of, edit_unet
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.detectors.detector import Detector
 from pruneguard.evaluation.drawing import SharedPictures
@@ -34,19 +31,15 @@ from pruneguard.runtime import torch_components
 from pruneguard.settings import Choice, plain
 from pruneguard.stages.auditing.drawing import audit_concept, find_metrics
 from pruneguard.stages.auditing.kept import keep_measurements
+from pruneguard.stages.editing import Edits, has_cross_attention
 from pruneguard.stages.settings import ProofSettings, RunSettings
 from pruneguard.training import TrainResult, train
 from pruneguard.training.schedules.contract import SCHEDULES
 from pruneguard.training.settings import TrainSettings
-from pruneguard.training.trainer import without_concepts
 
 Checks = Mapping[str, Sequence[Measurement]]
 """What a small audit measured, by the name of the concept."""
 PHASE = "prove"
-_PRESERVED = 300
-"""About how many captions of the training data an edit preserves, besides the concepts' neighbours."""
-_RIDGE = 30.0
-"""Weight of the distance to the weights before an edit; UCE's own 0.5 makes the weights several times larger."""
 _SEED = 3_000_000
 """Added to the audit's seed for validation pictures."""
 
@@ -61,7 +54,7 @@ class Proved:
     """Lower steps of all rounds."""
     upper_steps: int
     edits: int = 0
-    """Edits in closed form that left less missing, and were kept."""
+    """Edits in closed form that proved a concept, and were kept."""
     missing: tuple[str, ...] = ()
     """One sentence for each concept that is not proved; empty if all are, or if none could be checked."""
 
@@ -120,20 +113,19 @@ def train_until_proved(
     where it was. Raises the errors of `train`, and DataError for a check that cannot be read or written.
     """
     proof, training = settings.proof, settings.training
+    checks = _Checks(concepts, settings, validation, folder / "checks", on_progress)
     result = train(teacher, student, data, concepts, training, folder, on_progress=on_progress)
     steps, upper = int(result.metrics["steps"]), int(result.metrics["upper_steps"])
+    done = edited = 0
+    missing = checks.missing(result, done)
     # Neither an edit nor a further round can follow training of a text encoder: both rest on the teacher's.
     may_go_on = result.pipeline.text_encoder is teacher.text_encoder
-    edits = _Edits(teacher, concepts, data) if may_go_on and _may_edit(settings) else None
-    look = partial(_missing, concepts, settings, validation, folder, on_progress)
-    done = edited = 0
-    missing = look(result, done)
+    may_edit = may_go_on and bool(missing) and has_cross_attention(result.unet) and checks.see_what_an_edit_costs()
+    edits = Edits(teacher, concepts, data) if may_edit else None
     while missing:
-        if edits:
-            changed = edits.made(result)
-            left = look(changed, done, suspected=missing, after="an edit")
-            if len(left) < len(missing):
-                result, missing, edited = changed, left, edited + 1
+        if edits and (found := _edited(edits, checks, result, done, missing)):
+            result, missing = found
+            edited += 1
         if not missing or not may_go_on or done == proof.rounds:
             break
         done += 1
@@ -148,35 +140,17 @@ def train_until_proved(
             on_progress=on_progress,
         )
         steps, upper = steps + int(result.metrics["steps"]), upper + int(result.metrics["upper_steps"])
-        missing = look(result, done, suspected=missing)
+        missing = checks.missing(result, done, suspected=missing)
     return Proved(result, done, steps, upper, edited, tuple(f"{name}: {reason}" for name, reason in missing.items()))
 
 
-def _may_edit(settings: RunSettings) -> bool:
-    """An edit reaches whatever is written like the concept, so it is tried only where a metric sees what it costs."""
-    return settings.proof.edit and bool(find_metrics(settings.family, settings.audit))
-
-
-@dataclass(frozen=True)
-class _Edits:
-    """Edits of a student in closed form: its keys and values at the concepts' prompts become those at the anchors."""
-
-    teacher: Pipeline
-    concepts: Sequence[Concept]
-    data: LatentSet
-
-    @cached_property
-    def _edit(self) -> Edit:
-        kept = without_concepts(self.data, self.concepts)
-        rows = range(0, len(kept), max(1, len(kept) // _PRESERVED))
-        preserve = tuple(dict.fromkeys(kept.caption(row) for row in rows))
-        return edit_of(self.teacher, self.concepts, UCESettings(ridge=_RIDGE, preserve=preserve))
-
-    def made(self, result: TrainResult) -> TrainResult:
-        """The result with an edited copy of its UNet. Raises TrainingError."""
-        unet = copy.deepcopy(result.unet)
-        edit_unet(unet, self._edit)
-        return replace(result, pipeline=replace(result.pipeline, unet=unet))
+def _edited(
+    edits: Edits, checks: _Checks, result: TrainResult, done: int, missing: Collection[str]
+) -> tuple[TrainResult, dict[str, str]] | None:
+    """The edited student and what it lacks; None unless the edit proves a concept and leaves the others as they are."""
+    changed = edits.made(result)
+    left = checks.missing(changed, done, edited=True)
+    return (changed, left) if set(left) < set(missing) else None
 
 
 def round_settings(training: TrainSettings, proof: ProofSettings, *, begun: int) -> TrainSettings:
@@ -191,78 +165,79 @@ def round_settings(training: TrainSettings, proof: ProofSettings, *, begun: int)
     return replace(training, steps=steps, schedule=shorter, lower=lower, upper=upper, begun=begun)
 
 
-def _missing(
-    concepts: Sequence[Concept],
-    settings: RunSettings,
-    validation: Validation,
-    folder: Path,
-    on_progress: OnProgress,
-    result: TrainResult,
-    done: int,
-    *,
-    suspected: Collection[str] = (),
-    after: str = "",
-) -> dict[str, str]:
-    """What is missing in words, by the concept's name, after `done` further rounds and what `after` says.
+@dataclass(frozen=True)
+class _Checks:
+    """The small audits of a run; `folder` keeps what they measured."""
 
-    The main process checks and tells the others. It begins with the `suspected` concepts, and looks at the rest once
-    nothing is missing of these.
-    """
-    if not validation.prompts:
-        return {}
-    missing: dict[str, str] = {}
-    if this_process().is_main_process:
-        parts = [[concept for concept in concepts if (concept.name in suspected) == first] for first in (True, False)]
+    concepts: Sequence[Concept]
+    settings: RunSettings
+    validation: Validation
+    folder: Path
+    on_progress: OnProgress
+
+    def missing(
+        self, result: TrainResult, done: int, *, suspected: Collection[str] = (), edited: bool = False
+    ) -> dict[str, str]:
+        """What is missing in words, by the concept's name, after `done` further rounds.
+
+        The main process checks and tells the others. It begins with the `suspected` concepts, and looks at the rest
+        once nothing is missing of these.
+        """
+        if not self.validation.prompts:
+            return {}
+        missing: dict[str, str] = {}
+        if this_process().is_main_process:
+            found: dict[str, Sequence[Measurement]] = {}
+            for first in (True, False):
+                if not missing:
+                    part = [concept for concept in self.concepts if (concept.name in suspected) == first]
+                    found |= self._look(result, part)
+                    missing = self._lacks(found)
+            waits = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+            told = f"waits for {waits}" if missing else ", ".join(_told(found))
+            detail = f"after an edit: {told}" if edited else told
+            self.on_progress(Advance(PHASE, done, self.settings.proof.rounds, detail=detail))
+        return from_main_process(missing)
+
+    def see_what_an_edit_costs(self) -> bool:
+        """Whether edits are wanted, and the check of every concept measures what is kept beside the teacher."""
+        prompts, controls = self.validation.prompts, self.validation.controls
+        seen = all(texts.other and named(controls.get(name, ()), "kept") for name, texts in prompts.items())
+        return from_main_process(self.settings.proof.edit and seen)
+
+    def _lacks(self, found: Checks) -> dict[str, str]:
+        controls, audit = self.validation.controls, self.settings.audit
+        reasons = {name: shortfall(measured, controls.get(name, ()), audit) for name, measured in found.items()}
+        return {name: reason for name, reason in reasons.items() if reason}
+
+    def _look(self, result: TrainResult, concepts: Sequence[Concept]) -> dict[str, Sequence[Measurement]]:
+        """A small audit of each concept that has validation prompts and a detector."""
+        settings, validation = self.settings, self.validation
+        components, metrics = torch_components(result.pipeline), find_metrics(settings.family, settings.audit)
+        drawing = replace(settings.checks, seed=settings.audit.seed + _SEED)
+        unet, shared = fingerprint(result.unet), SharedPictures()
+
+        def audit(concept: Concept) -> Sequence[Measurement]:
+            prompts, detector = validation.prompts[concept.name], validation.detectors[concept.name]
+            told = self.on_progress
+            return audit_concept(
+                "check", components, concept, prompts, detector, drawing, told, metrics=metrics, shared=shared
+            ).measurements
+
         found: dict[str, Sequence[Measurement]] = {}
-        for part in parts:
-            if not missing:
-                found |= _check(result, part, settings, validation, folder / "checks", on_progress)
-                missing = _lacks(found, validation.controls, settings.audit)
-        waits = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
-        told = f"waits for {waits}" if missing else ", ".join(_told(found))
-        detail = f"after {after} {told}" if after else told
-        on_progress(Advance(PHASE, done, settings.proof.rounds, detail=detail))
-    return from_main_process(missing)
-
-
-def _lacks(found: Checks, controls: Checks, settings: AuditSettings) -> dict[str, str]:
-    reasons = {name: shortfall(measured, controls.get(name, ()), settings) for name, measured in found.items()}
-    return {name: reason for name, reason in reasons.items() if reason}
-
-
-def _check(
-    result: TrainResult,
-    concepts: Sequence[Concept],
-    settings: RunSettings,
-    validation: Validation,
-    folder: Path,
-    on_progress: OnProgress,
-) -> dict[str, Sequence[Measurement]]:
-    """A small audit of each concept that has validation prompts and a detector; `folder` keeps them."""
-    components, metrics = torch_components(result.pipeline), find_metrics(settings.family, settings.audit)
-    drawing = replace(settings.checks, seed=settings.audit.seed + _SEED)
-    unet, shared = fingerprint(result.unet), SharedPictures()
-
-    def audit(concept: Concept) -> Sequence[Measurement]:
-        prompts, detector = validation.prompts[concept.name], validation.detectors[concept.name]
-        return audit_concept(
-            "check", components, concept, prompts, detector, drawing, on_progress, metrics=metrics, shared=shared
-        ).measurements
-
-    found: dict[str, Sequence[Measurement]] = {}
-    for concept in concepts:
-        if concept.name not in validation.prompts or concept.name not in validation.detectors:
-            continue
-        made_from = {
-            "unet": unet,
-            "concept": plain(concept),
-            "settings": plain(drawing),
-            "prompts": validation.prompts[concept.name].digest,
-            "detector": validation.detectors[concept.name].name,
-        }
-        kept = folder / f"{concept.name}-{digest_of(made_from)[:16]}"
-        found[concept.name] = keep_measurements(kept, "check", partial(audit, concept))
-    return found
+        for concept in concepts:
+            if concept.name not in validation.prompts or concept.name not in validation.detectors:
+                continue
+            made_from = {
+                "unet": unet,
+                "concept": plain(concept),
+                "settings": plain(drawing),
+                "prompts": validation.prompts[concept.name].digest,
+                "detector": validation.detectors[concept.name].name,
+            }
+            kept = self.folder / f"{concept.name}-{digest_of(made_from)[:16]}"
+            found[concept.name] = keep_measurements(kept, "check", partial(audit, concept))
+        return found
 
 
 def shortfall(measured: Sequence[Measurement], control: Sequence[Measurement], settings: AuditSettings) -> str:

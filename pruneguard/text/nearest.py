@@ -14,9 +14,9 @@ def nearest_prompts(prompt: str, among: Sequence[str]) -> list[int]:
 
 
 def fuller_prompt(prompt: str, among: Sequence[str]) -> int | None:
-    """The index of the nearest prompt that has all words of `prompt`; None if there is none."""
-    nearest = nearest_prompts(prompt, among)
-    return next((index for index in nearest if _words(prompt) <= _words(among[index])), None)
+    """The index of the nearest among the prompts that have all words of `prompt`; None if there is none."""
+    fuller = [index for index, other in enumerate(among) if _words(prompt) <= _words(other)]
+    return fuller[nearest_prompts(prompt, [among[index] for index in fuller])[0]] if fuller else None
 
 
 def _words(text: str) -> set[str]:

@@ -16,6 +16,9 @@ from pruneguard.training.schedules.contract import Gradient, Level
 from pruneguard.training.settings import TrainSettings
 from pruneguard.training.watch import LossWatch
 
+_MOST_UPPER = 1000
+"""More upper steps than any run takes for one lower step: those of a later run begin beyond the earlier run's."""
+
 
 class LevelGradients:
     """The `Levels` of a run. Every process takes its rows of each batch; gradients are averaged over all of them."""
@@ -55,7 +58,7 @@ class LevelGradients:
         Batches count on from the steps that an earlier run took. Raises TrainingError before anything that is not
         finite can reach the weights.
         """
-        number += self._settings.begun
+        number += self._settings.begun * (1 if level == "lower" else _MOST_UPPER)
         chosen = self.parameters[level]
         parts = self._settings.accumulation
         measured: dict[str, float] = {}

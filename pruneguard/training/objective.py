@@ -69,7 +69,8 @@ def lower_terms(
 def _steered(teacher: nn.Module, batch: LowerBatch, steered: SteeredRows, wanted: Tensor, strength: float) -> Tensor:
     """The teacher's predictions (B, C, h, w), in the steered rows moved away from what they call up.
 
-    A row that calls up several concepts is moved away from their mean.
+    A row that calls up several concepts, such as the empty prompt, is moved away from their mean: guidance multiplies
+    the error of the empty prompt, and with the sum that error grew with the number of concepts.
     """
     rows = steered.rows
     noisy, timesteps = batch.noisy[rows], batch.timesteps[rows]

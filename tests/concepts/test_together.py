@@ -64,6 +64,20 @@ def test_an_anchor_that_calls_up_a_companion_gives_way_to_the_anchor_of_a_prompt
     assert (found.prompts, found.anchors) == (("a sunny hill",), ("a clear hill",))
 
 
+def test_an_anchor_that_leads_to_the_concepts_own_implicit_prompt_is_left_out() -> None:
+    glow = Concept(
+        name="glow",
+        prompts=("a glowing tower", "a glow"),
+        anchors=("a tower at night", "a dull thing"),
+        implicit_prompts=("a city at night",),
+        terms=("glow", "glowing"),
+    )
+    tower = Concept(name="tower", prompts=("a tower at night",), anchors=("a city at night",), terms=("tower",))
+    for concepts in ([glow, tower], [tower, glow]):
+        found = next(concept for concept in suppress_together(concepts) if concept.name == "glow")
+        assert found.prompts == ("a glow",)
+
+
 def test_what_names_a_companion_may_change() -> None:
     fog, _ = suppress_together([FOG, SHIP])
     assert [fog.may_change(text) for text in ("haze", "a Boat", "a shipyard")] == [True, True, False]

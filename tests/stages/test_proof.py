@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from pruneguard.concepts import Concept
 from pruneguard.data.latents import LatentSet
 from pruneguard.errors import ConfigError
 from pruneguard.evaluation.audit import AuditSettings
-from pruneguard.evaluation.metrics.metric import METRICS
 from pruneguard.evaluation.prompts import AuditPrompts, prompts_apart
 from pruneguard.families import find_family
 from pruneguard.families.atelier.concepts import atelier_concept
 from pruneguard.families.atelier.data import from_atelier
 from pruneguard.measurement import Measurement
 from pruneguard.models import Pipeline
-from pruneguard.registry import NoSettings
 from pruneguard.runs.progress import Advance, silent
 from pruneguard.settings import override
 from pruneguard.stages.proof import (
@@ -38,7 +34,6 @@ from pruneguard.stages.proof import (
     trained_concepts,
 )
 from pruneguard.stages.settings import ProofSettings, RunSettings
-from tests.models import same_weights
 from tests.processes import run_script
 from tests.stages.test_train import TABLES
 
@@ -70,18 +65,6 @@ def settings(tiny_folder: Path) -> RunSettings:
 @pytest.fixture
 def data(tiny_pipeline: Pipeline) -> LatentSet:
     return from_atelier(tiny_pipeline, 16)
-
-
-@pytest.fixture
-def contrast() -> Iterator[str]:
-    """The name of a metric."""
-
-    @METRICS.register("contrast")
-    def build(settings: NoSettings) -> Any:
-        return lambda pictures: [Measurement(name="contrast", value=0.125)]
-
-    yield "contrast"
-    METRICS.remove("contrast")
 
 
 GLOW = Concept(name="glow", prompts=("a disc in glow style",), anchors=("a disc in flat style",), terms=("glow",))
@@ -134,42 +117,6 @@ def test_concepts_that_were_missing_are_looked_at_first_and_the_rest_once_they_h
     proved = train_until_proved(tiny_pipeline, student, data, [GLOW, ice], settings, validation, tmp_path, silent)
     assert (proved.rounds, proved.missing) == (2, ())
     assert {name: detector.calls for name, detector in detectors.items()} == {"glow": 2, "ice": 3}
-
-
-def test_an_edit_in_closed_form_is_tried_before_a_further_round(
-    tiny_pipeline: Pipeline, data: LatentSet, settings: RunSettings, contrast: str, tmp_path: Path
-) -> None:
-    settings = replace(settings, audit=replace(settings.audit, metrics=(contrast,)))
-    said: list[Advance] = []
-    proved = prove(tiny_pipeline, data, settings, Scripted(bad=1), tmp_path / "a", said.append)
-    assert (proved.rounds, proved.steps, proved.edits, proved.missing) == (0, 2, 1, ())
-    assert proved.show() == "2 steps with 0 further rounds and 1 edit in closed form"
-    assert [advance.detail for advance in said if advance.phase == "prove"][
-        1
-    ] == "after an edit glow 0.0% (at most 31.2%)"
-    trained = load_file(proved.result.checkpoint / "weights.safetensors")
-    changed = {
-        name for name, value in proved.result.unet.state_dict().items() if not value.equal(trained[f"unet.{name}"])
-    }
-    assert changed
-    assert all(name.endswith(("attn2.to_k.weight", "attn2.to_v.weight")) for name in changed)
-
-    # An edit that helps nothing is dropped, and training goes on from the student as it was.
-    detector = Scripted(bad=9)
-    proved = prove(tiny_pipeline, data, settings, detector, tmp_path / "b")
-    assert (proved.rounds, proved.edits, detector.calls) == (2, 0, 6)
-    without = replace(settings, proof=replace(settings.proof, edit=False))
-    plain = prove(tiny_pipeline, data, without, detector := Scripted(bad=9), tmp_path / "c")
-    assert detector.calls == 3
-    assert same_weights(proved.result.unet, plain.result.unet)
-
-
-def test_without_a_metric_of_what_is_kept_nothing_is_edited(
-    tiny_pipeline: Pipeline, data: LatentSet, settings: RunSettings, tmp_path: Path
-) -> None:
-    detector = Scripted(bad=9)
-    assert prove(tiny_pipeline, data, settings, detector, tmp_path).edits == 0
-    assert detector.calls == 3
 
 
 def test_a_finished_run_is_neither_trained_nor_drawn_again(

@@ -16,3 +16,5 @@ def test_a_fuller_prompt_says_the_same_and_more() -> None:
     assert fuller_prompt("a blue cross", named) == 1
     assert fuller_prompt("a green cross", named) is None
     assert fuller_prompt("a cross", ()) is None
+    # A nearer prompt that lacks one of the words is no fuller one.
+    assert fuller_prompt("a cross", ("a mosaic", "a cross in the style of a mosaic")) == 1

@@ -156,6 +156,27 @@ def test_alternating_takes_an_upper_step_of_each_concept_between_the_lower_ones(
     assert rates[-1] == learning_rate(due[-1] - 1, due[-1], COSINE)
 
 
+class Turning(Plane):
+    """The upper level pulls to A in one turn and to -A in the next."""
+
+    def gradient(self, level: Level, number: int) -> Gradient:
+        found = super().gradient(level, number)
+        if level == "lower" or number % 2 == 0:
+            return found
+        return Gradient({"theta": self.theta.detach() + torch.tensor(A)}, {"loss": 3.0})
+
+
+def test_penalty_follows_the_mean_of_the_concepts() -> None:
+    plane = Turning(start=(B, 2.0))
+    schedule = build(plane, "penalty", replace(PACING, steps=1, turns=2), weight=1.0)
+    (step,) = schedule.run(plane, Counters())
+    assert step.at == Counters(1, 1, 2)
+    assert plane.calls == [("lower", 0), ("upper", 0), ("upper", 1)]
+    # At (B, 2) the pulls to A and -A have the mean theta itself.
+    assert step.measured["upper/gradient_norm"] == pytest.approx(math.hypot(B, 2.0))
+    assert step.measured["upper/loss"] == pytest.approx((0.5 * ((B - A[0]) ** 2 + (2.0 - A[1]) ** 2) + 3.0) / 2)
+
+
 @pytest.mark.parametrize("name", ["two-stage", "erase-first"])
 def test_stages_have_the_upper_steps_of_each_concept(name: str) -> None:
     levels = Constant()

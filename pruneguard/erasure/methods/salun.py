@@ -29,7 +29,7 @@ class SalUnSettings:
     share: float = 0.5
     """Share of its weights that may change: those with the largest gradient."""
     batches: int = 8
-    """Batches whose gradients are summed for the mask."""
+    """Batches of each concept whose gradients are summed for the mask."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -77,6 +77,7 @@ class SalUn:
         self._inner = ERASERS.find(settings.of).build(task, options)
         self._student = task.student
         self._settings = settings
+        self._batches = settings.batches * len(task.concepts)  # each batch is of one concept
         self._masks: dict[str, Tensor] = {}
 
     @property
@@ -116,7 +117,7 @@ class SalUn:
         """
         parameters = dict(self._inner.parameters)
         total = {name: torch.zeros_like(parameter, dtype=torch.float32) for name, parameter in parameters.items()}
-        for number in range(self._settings.batches):
+        for number in range(self._batches):
             for part in range(step.parts):
                 share = UpperStep(number=number, part=part, parts=step.parts, device=step.device)
                 loss = self._inner.upper(self._student, share)

@@ -200,4 +200,4 @@ def keys_and_values(unet: nn.Module) -> dict[str, nn.Parameter]:
 def _states(pipeline: Pipeline, prompts: Sequence[str]) -> Tensor:
     """States of the prompts, (B, L, D) float64 on the CPU."""
     parts = (prompts[start : start + _PROMPTS_AT_ONCE] for start in range(0, len(prompts), _PROMPTS_AT_ONCE))
-    return torch.cat([pipeline.encode_text(part).double().cpu() for part in parts])
+    return torch.cat([pipeline.encode_text(part).cpu().double() for part in parts])

@@ -80,7 +80,7 @@ class Pacing:
     upper: LevelSettings = field(default_factory=LevelSettings)
     max_grad_norm: float | None = None
     turns: int = 1
-    """Upper steps after which every concept had one: a schedule takes so many where one concept has one."""
+    """Upper batches that reach every concept once: a schedule takes so many for each of a single concept."""
 
     def of(self, level: Level) -> LevelSettings:
         """The settings of a level's optimiser."""

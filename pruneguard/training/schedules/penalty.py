@@ -44,8 +44,8 @@ class PenaltySettings(ScheduleSettings):
 class Penalty:
     """theta <- theta - alpha [grad f(theta) + lambda grad g(theta)], with f the upper and g the lower level's loss.
 
-    One AdamW, "joint", follows the sum with the lower level's rate. An event is one such step; several concepts take
-    turns at f.
+    One AdamW, "joint", follows the sum with the lower level's rate. An event is one such step.
+    With several concepts, f is the mean of theirs.
 
     The sum is scaled by min(1 / lambda, 1), as in the code of V-PBGD (arXiv:2302.05185): with lambda above 1 it has the
     size of grad g, so a limit on its norm means what it means for a lower step. AdamW itself ignores the scale.
@@ -61,6 +61,7 @@ class Penalty:
         self, parameters: Mapping[Level, Mapping[str, nn.Parameter]], settings: PenaltySettings, pacing: Pacing
     ) -> None:
         """Without upper parameters this is plain fine-tuning; f is then 0."""
+        self._turns = pacing.turns
         self._lower = parameters["lower"]
         self._upper = parameters.get("upper", {})
         self._settings = settings
@@ -81,9 +82,7 @@ class Penalty:
             lower = levels.gradient("lower", at.lower)
             measured = {f"lower/{name}": value for name, value in lower.measured.items()}
             measured |= self._gap(levels, at.lower, lower)
-            upper = levels.gradient("upper", at.upper) if self._upper else Gradient({}, {})
-            if upper.edited:
-                raise ConfigError("schedule 'penalty' needs the upper level's gradient, and this eraser edits weights")
+            upper = self._upper_gradient(levels, at.upper)
             measured |= {f"upper/{name}": value for name, value in upper.measured.items()}
             weight = self._settings.weight
             measured["lower/weighted_gradient_norm"] = weight * _norm(lower.tensors)
@@ -91,8 +90,26 @@ class Penalty:
             measured["joint/lr"] = self._joint.step(
                 at.event, penalised(upper.tensors, lower.tensors, weight, [*self._lower, *self._upper])
             )
-            at = at.after("lower", "upper") if self._upper else at.after("lower")
+            at = at.after("lower", *self._upper_turns())
             yield Step(at, measured)
+
+    def _upper_turns(self) -> list[Level]:
+        return ["upper"] * self._turns if self._upper else []
+
+    def _upper_gradient(self, levels: Levels, number: int) -> Gradient:
+        """grad f of all concepts: the mean over one upper batch of each, from batch `number` on."""
+        parts = [levels.gradient("upper", number + turn) for turn in range(len(self._upper_turns()))]
+        if any(part.edited for part in parts):
+            raise ConfigError("schedule 'penalty' needs the upper level's gradient, and this eraser edits weights")
+        if len(parts) == 1:
+            return parts[0]
+        names = dict.fromkeys(name for part in parts for name in part.tensors)
+        tensors = {
+            name: torch.stack([part.tensors[name] for part in parts if name in part.tensors]).sum(0) / len(parts)
+            for name in names
+        }
+        keys = dict.fromkeys(key for part in parts for key in part.measured)
+        return Gradient(tensors, {key: sum(part.measured[key] for part in parts) / len(parts) for key in keys})
 
     def _advance_copy(self, levels: Levels, event: int) -> None:
         """`inner` lower steps of the copy, which goes on from where it was."""
