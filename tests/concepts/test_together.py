@@ -72,7 +72,9 @@ def test_an_anchor_that_leads_to_the_concepts_own_implicit_prompt_is_left_out() 
         implicit_prompts=("a city at night",),
         terms=("glow", "glowing"),
     )
-    tower = Concept(name="tower", prompts=("a tower at night",), anchors=("a city at night",), terms=("tower",))
+    tower = Concept(
+        name="tower", prompts=("a tower at night", "a tower"), anchors=("a city at night", "a hill"), terms=("tower",)
+    )
     for concepts in ([glow, tower], [tower, glow]):
         found = next(concept for concept in suppress_together(concepts) if concept.name == "glow")
         assert found.prompts == ("a glow",)

@@ -116,11 +116,13 @@ def test_an_edit_that_brings_another_concept_back_is_dropped(
     assert (proved.rounds, proved.edits, proved.missing) == (1, 0, ())
 
 
-@pytest.mark.parametrize("changes", [{"kept": ()}, {"prompts": replace(PROMPTS, other=())}])
+@pytest.mark.parametrize(
+    ("changes", "calls"), [({"kept": ()}, CHECK), ({"prompts": replace(PROMPTS, other=())}, CHECK - 1)]
+)
 def test_nothing_is_edited_where_no_check_sees_what_it_costs(
-    tiny_pipeline: Pipeline, data: LatentSet, settings: RunSettings, tmp_path: Path, changes: dict[str, Any]
+    tiny_pipeline: Pipeline, data: LatentSet, settings: RunSettings, tmp_path: Path, changes: dict[str, Any], calls: int
 ) -> None:
-    proved = prove(tiny_pipeline, data, settings, tmp_path, {"glow": Scripted(bad=CHECK)}, **changes)
+    proved = prove(tiny_pipeline, data, settings, tmp_path, {"glow": Scripted(bad=calls)}, **changes)
     assert (proved.rounds, proved.edits, proved.missing) == (1, 0, ())
 
 
