@@ -149,14 +149,17 @@ def together_section(together: dict[str, Any]) -> str:
     runs = together["runs"]
     alone = next((run for names, run in runs.items() if "," not in names), None)
     rows = [
-        "| suppressed | time | to one alone | lower, upper steps | further rounds | edits | commit |",
-        "|---|---|---|---|---|---|---|",
+        "| suppressed | time | to one alone | lower, upper steps | further rounds | edits | audits | commit |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     parts: list[str] = []
     for names, run in runs.items():
         ratio = f"{run['seconds'] / alone['seconds']:.2f}" if alone and alone["cpu"] == run["cpu"] else "–"
         counts = f"{run['steps']}, {run['upper_steps']} | {run['rounds']} | {run['edits']}"
-        rows.append(f"| {names} | {run['seconds']:.0f} s | {ratio} | {counts} | {short_commit(run['commit'])} |")
+        judged = ", ".join(f"{name} {audit['judgement'].split()[0]}" for name, audit in run["audits"].items())
+        rows.append(
+            f"| {names} | {run['seconds']:.0f} s | {ratio} | {counts} | {judged} | {short_commit(run['commit'])} |"
+        )
         measured = {
             f"{concept}{who}": read_measurements(audit[subject])
             for concept, audit in run["audits"].items()
