@@ -62,6 +62,13 @@ def calibration_error(oracle: Oracle, images: Images, labels: Labels) -> list[Me
     return found
 
 
+def count_of(kind: str, pictures: int) -> int:
+    """How many pictures of a kind are read where `pictures` of most kinds are."""
+    if kind == RENDERED:
+        return pictures * _MORE
+    return max(1, pictures // 4) if kind in (DRAWN, *DRAWN_KINDS) else pictures
+
+
 def false_findings(oracle: Oracle, pictures: int, seed: int) -> list[Measurement]:
     """How often the oracle sees what the model of `never_saw` cannot know, in pictures of captions of every kind."""
     components, rng = torch_components(never_saw(load_pipeline("atelier"))), np.random.default_rng([seed, 5])
@@ -89,9 +96,7 @@ def main(pictures: int, seed: int, out: Path) -> None:
     every: list[tuple[Images, Labels]] = []
     grid: dict[str, Images] = {}
     for index, (name, make) in enumerate(SOURCES.items()):
-        count = pictures * _MORE if name == RENDERED else pictures
-        count = max(1, pictures // 4) if name in (DRAWN, *DRAWN_KINDS) else count
-        images, labels = make(np.random.default_rng([seed, 1000 + index]), count, pipeline)
+        images, labels = make(np.random.default_rng([seed, 1000 + index]), count_of(name, pictures), pipeline)
         kinds[name], grid[name] = read_right(oracle, images, labels, name), images
         every.append((images, labels))
         click.echo(f"{name}: " + ", ".join(f"{entry.name} {show(entry)}" for entry in kinds[name]))

@@ -16,7 +16,8 @@ from torch import nn
 from pruneguard.concepts import Concept
 from pruneguard.data.latents import LatentSet
 from pruneguard.erasure.closed_form import Edit
-from pruneguard.erasure.methods.uce import UCESettings, edit_of, edit_unet
+from pruneguard.erasure.methods.uce import UCESettings, edit_of, edit_unet, keys_and_values
+from pruneguard.erasure.pool import spread
 from pruneguard.models import Pipeline
 from pruneguard.text.prompts import without_minors
 from pruneguard.training import TrainResult
@@ -39,8 +40,7 @@ class Edits:
     @cached_property
     def _edit(self) -> Edit:
         kept = without_concepts(self.data, self.concepts)
-        count = min(PRESERVED, len(kept))
-        captions = dict.fromkeys(kept.caption(i * len(kept) // count) for i in range(count))
+        captions = (kept.caption(row) for row in spread(len(kept), PRESERVED))
         preserve = without_minors(caption for caption in captions if caption.strip())
         return edit_of(self.teacher, self.concepts, UCESettings(ridge=RIDGE, preserve=preserve))
 
@@ -52,5 +52,5 @@ class Edits:
 
 
 def has_cross_attention(unet: nn.Module) -> bool:
-    """Whether pruning left any keys of cross-attention to edit."""
-    return any(name.endswith("attn2.to_k") for name, _ in unet.named_modules())
+    """Whether pruning left anything to edit."""
+    return bool(keys_and_values(unet))

@@ -113,15 +113,15 @@ def train_until_proved(
     where it was. Raises the errors of `train`, and DataError for a check that cannot be read or written.
     """
     proof, training = settings.proof, settings.training
-    checks = _Checks(concepts, settings, validation, folder / "checks", on_progress)
+    checks = _SmallAudits(concepts, settings, validation, folder / "checks", on_progress)
     result = train(teacher, student, data, concepts, training, folder, on_progress=on_progress)
     steps, upper = int(result.metrics["steps"]), int(result.metrics["upper_steps"])
     done = edited = 0
     missing = checks.missing(result, done)
     # Neither an edit nor a further round can follow training of a text encoder: both rest on the teacher's.
     may_go_on = result.pipeline.text_encoder is teacher.text_encoder
-    may_edit = may_go_on and bool(missing) and has_cross_attention(result.unet) and checks.see_what_an_edit_costs()
-    edits = Edits(teacher, concepts, data) if may_edit else None
+    can_edit = may_go_on and bool(missing) and has_cross_attention(result.unet) and checks.may_edit()
+    edits = Edits(teacher, concepts, data) if can_edit else None
     while missing:
         if edits and (found := _edited(edits, checks, result, done, missing)):
             result, missing = found
@@ -145,7 +145,7 @@ def train_until_proved(
 
 
 def _edited(
-    edits: Edits, checks: _Checks, result: TrainResult, done: int, missing: Collection[str]
+    edits: Edits, checks: _SmallAudits, result: TrainResult, done: int, missing: Collection[str]
 ) -> tuple[TrainResult, dict[str, str]] | None:
     """The edited student and what it lacks; None unless the edit proves a concept and leaves the others as they are."""
     changed = edits.made(result)
@@ -166,7 +166,7 @@ def round_settings(training: TrainSettings, proof: ProofSettings, *, begun: int)
 
 
 @dataclass(frozen=True)
-class _Checks:
+class _SmallAudits:
     """The small audits of a run; `folder` keeps what they measured."""
 
     concepts: Sequence[Concept]
@@ -199,7 +199,7 @@ class _Checks:
             self.on_progress(Advance(PHASE, done, self.settings.proof.rounds, detail=detail))
         return from_main_process(missing)
 
-    def see_what_an_edit_costs(self) -> bool:
+    def may_edit(self) -> bool:
         """Whether edits are wanted, and the check of every concept measures what is kept beside the teacher."""
         prompts, controls = self.validation.prompts, self.validation.controls
         seen = all(texts.other and named(controls.get(name, ()), "kept") for name, texts in prompts.items())
@@ -219,9 +219,16 @@ class _Checks:
 
         def audit(concept: Concept) -> Sequence[Measurement]:
             prompts, detector = validation.prompts[concept.name], validation.detectors[concept.name]
-            told = self.on_progress
             return audit_concept(
-                "check", components, concept, prompts, detector, drawing, told, metrics=metrics, shared=shared
+                "check",
+                components,
+                concept,
+                prompts,
+                detector,
+                drawing,
+                self.on_progress,
+                metrics=metrics,
+                shared=shared,
             ).measurements
 
         found: dict[str, Sequence[Measurement]] = {}

@@ -10,7 +10,8 @@ def nearest_prompts(prompt: str, among: Sequence[str]) -> list[int]:
     """Indices of the prompts that share the largest part of all words with `prompt` (Jaccard); all of them if equal."""
     words = _words(prompt)
     scores = [len(words & _words(other)) / max(1, len(words | _words(other))) for other in among]
-    return [index for index, score in enumerate(scores) if score == max(scores)]
+    best = max(scores, default=0.0)
+    return [index for index, score in enumerate(scores) if score == best]
 
 
 def fuller_prompt(prompt: str, among: Sequence[str]) -> int | None:

@@ -139,8 +139,7 @@ def edit_of(teacher: Pipeline, concepts: Sequence[Concept], settings: UCESetting
 def edit_unet(unet: nn.Module, edit: Edit, reference: Mapping[str, Tensor] | None = None) -> None:
     """Edits all keys and values of cross-attention in place; `reference` has the weights of the targets, by name.
 
-    By default these are the weights as they are. Raises ConfigError for a UNet without cross-attention, and
-    TrainingError for an edit that is not finite.
+    By default these are the weights as they are. Raises TrainingError for an edit that is not finite.
     """
     for name, weight in keys_and_values(unet).items():
         edited = edit.apply(weight, weight if reference is None else reference[name])
@@ -164,6 +163,8 @@ class UCE:
     def __init__(self, task: ErasureTask, settings: UCESettings) -> None:
         """Encodes the prompts. Raises ConfigError for a student without cross-attention."""
         self.parameters: Mapping[str, nn.Parameter] = keys_and_values(task.student)
+        if not self.parameters:
+            raise ConfigError("eraser 'uce': this UNet has no cross-attention; choose another eraser, such as 'esd'")
         self._edit = edit_of(task.teacher, task.concepts, settings)
         self._reference: dict[str, Tensor] = {}
 
@@ -187,14 +188,11 @@ class UCE:
 
 def keys_and_values(unet: nn.Module) -> dict[str, nn.Parameter]:
     """Weights of `attn2.to_k` and `attn2.to_v`, (out, d) each, by name; blocks that pruning removed are not there."""
-    found = {
+    return {
         f"unet.{name}.weight": module.get_parameter("weight")
         for name, module in unet.named_modules()
         if isinstance(module, nn.Linear) and name.endswith(("attn2.to_k", "attn2.to_v"))
     }
-    if not found:
-        raise ConfigError("eraser 'uce': this UNet has no cross-attention; choose another eraser, such as 'esd'")
-    return found
 
 
 def _states(pipeline: Pipeline, prompts: Sequence[str]) -> Tensor:
