@@ -45,7 +45,7 @@ def test_the_student_draws_the_concept_no_more_and_keeps_the_rest(tmp_path: Path
     assert rate(student, DRAWN).value <= 0.05
     assert rate(student, IMPLICIT).value <= 0.05
     assert rate(teacher, IMPLICIT).value > rate(student, IMPLICIT).value
-    for name, count in ((DRAWN, 64), (IMPLICIT, 96)):
+    for name, count in ((DRAWN, 96), (IMPLICIT, 96)):
         assert rate(student, name).count == rate(teacher, name).count == count
 
     # Other prompts' pictures keep what their prompts say. A prompt that names the concept still draws the rest
