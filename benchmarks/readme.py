@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ _TRAINED = (
     "pruneguard/evaluation/",
     "pruneguard/families/",
 )
+_UNLEARNING = "benchmarks/unlearning.py"
 PAGES: dict[str, tuple[Section, ...]] = {
     "README.md": (Section("demo", demo_section, ("pruneguard/", "export/", "runtime/")),),
     "benchmarks/README.md": (
@@ -71,7 +73,10 @@ PAGES: dict[str, tuple[Section, ...]] = {
             together_section,
             (*_DRAWN, *_TRAINED, "pruneguard/concepts/", "pruneguard/stages/", "benchmarks/together.py"),
         ),
-        Section("unlearning", unlearning_section, (*_DRAWN, *_TRAINED, "export/", "benchmarks/unlearning.py")),
+        *(
+            Section(name, partial(unlearning_section, name=name), (*_DRAWN, *_TRAINED, "export/", _UNLEARNING))
+            for name in ("unlearning", "unlearning_nudity")
+        ),
         Section("routes", routes_section, (*_DRAWN, *_TRAINED, "export/", "benchmarks/routes.py")),
         Section("folding", folding_section, ("pruneguard/atelier/", "pruneguard/pruning/", "benchmarks/folding.py")),
         Section("minors", minors_section, ("pruneguard/text/", "tests/text/held_out.toml", "benchmarks/minors.py")),

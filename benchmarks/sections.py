@@ -114,9 +114,9 @@ def oracle_section(oracle: dict[str, Any]) -> str:
     return "\n".join([picture, "", *rows, "", *lines, "", _source("oracle", oracle["command"], oracle)])
 
 
-def unlearning_section(unlearning: dict[str, Any]) -> str:
-    """The erased model beside the one that never saw the concept."""
-    parts = ["![What unnamed prompts give](results/unlearning.png)", ""]
+def unlearning_section(unlearning: dict[str, Any], name: str = "unlearning") -> str:
+    """The erased model beside the one that never saw the concept; `name` is that of the results file."""
+    parts = [f"![What unnamed prompts give](results/{name}.png)", ""]
     for concept, kinds in unlearning["concepts"].items():
         for kind, subjects in kinds.items():
             measured = {subject: read_measurements(entries) for subject, entries in subjects.items()}
@@ -125,23 +125,35 @@ def unlearning_section(unlearning: dict[str, Any]) -> str:
                 for subject, entries in measured.items()
             }
             parts += [*_rows(f"“{concept}”, {kind}", rows), ""]
-    return "\n".join([*parts, _source("unlearning", unlearning["command"], unlearning)])
+    return "\n".join([*parts, _source(name, unlearning["command"], unlearning)])
 
 
 def _balance(measured: Sequence[Measurement], standard: Sequence[Measurement], concept: str) -> list[Measurement]:
-    """The least and the largest ratio of the shares of the attribute's other values to those of the standard."""
+    """The shares of the attribute's other values, and of none of them, beside the standard's.
+
+    Half the sum of the differences (the total variation), and the least and the largest ratio.
+    """
     detect = atelier_concept(concept).detect
-    ours, theirs = (named(entries, f"shares/{detect['attribute']}") for entries in (measured, standard))
-    ratios = [
-        ours[value].value / theirs[value].value
-        for value in theirs
-        if value != detect["value"] and value in ours and theirs[value].value
-    ]
+    attribute, value = detect["attribute"], detect["value"]
+    ours, theirs = (_shares(entries, attribute, without=value) for entries in (measured, standard))
+    if not theirs:
+        return []
+    ratios = [ours[other] / share for other, share in theirs.items() if share]
+    apart = sum(abs(ours[other] - share) for other, share in theirs.items())
+    apart += abs(sum(ours.values()) - sum(theirs.values()))
     return [
-        Measurement(name=f"other {detect['attribute']}/{name} ratio", value=choose(ratios), unit="ratio")
-        for name, choose in (("least", min), ("largest", max))
-        if ratios
+        Measurement(name=f"other {attribute}/apart", value=apart / 2, unit="share"),
+        *(
+            Measurement(name=f"other {attribute}/{name} ratio", value=choose(ratios), unit="ratio")
+            for name, choose in (("least", min), ("largest", max))
+            if ratios
+        ),
     ]
+
+
+def _shares(measured: Sequence[Measurement], attribute: str, *, without: str) -> dict[str, float]:
+    found = named(measured, f"shares/{attribute}")
+    return {value: entry.value for value, entry in found.items() if value != without}
 
 
 def together_section(together: dict[str, Any]) -> str:

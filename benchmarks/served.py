@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,14 +62,18 @@ def exported(pipeline: Pipeline, folder: Path) -> Components:
 
 
 def measure_beside(
-    bundle: Path, others: Mapping[str, Pipeline], measure: Measure
+    bundle: Path, others: Mapping[str, Pipeline], measure: Measure, only: Collection[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Images]]:
     """What `measure` gives for each concept of a bundle, by the concept's name, and all rows of pictures.
 
-    The subjects are `others`, exported, and then the bundle's first engine as `SERVED`.
+    `only` names the concepts to measure, by default all; UsageError is raised for one that the bundle does not
+    suppress. The subjects are `others`, exported, and then the bundle's first engine as `SERVED`.
     """
     opened = Bundle.open(bundle)
     opened.verify()
+    chosen = [concept for concept in bundle_concepts(opened) if not only or concept.name in only]
+    if absent := set(only) - {concept.name for concept in chosen}:
+        raise click.UsageError(f"{bundle} suppresses no {', '.join(sorted(absent))}")
     concepts: dict[str, Any] = {}
     shown: dict[str, Images] = {}
     with TemporaryDirectory() as folder:
@@ -76,7 +81,7 @@ def measure_beside(
             name: exported(pipeline, Path(folder) / str(i)) for i, (name, pipeline) in enumerate(others.items())
         }
         subjects[SERVED] = engine_components(opened, next(iter(opened.manifest.engines)))
-        for concept in bundle_concepts(opened):
+        for concept in chosen:
             measured, rows = measure(subjects, concept)
             concepts[concept.name] = plain(measured)
             shown |= rows

@@ -1,16 +1,19 @@
 """The erased model beside a model that never saw the concepts: the standard of unlearning.
 
 python -m benchmarks.unlearning --bundle pruneguard-demo/bundle
+python -m benchmarks.unlearning --bundle BUNDLE --concept nudity --out benchmarks/results/unlearning_nudity.json
 
 `benchmarks/never_saw` holds a UNet that was trained like atelier's without any picture of `mosaic` or of a bare
 mannequin; see `benchmarks.recipe.train`. It, the dense teacher and what the bundle serves draw equal prompts and seeds:
 prompts that name the concept, and prompts that leave it unsaid. For each the oracle reads how often the concept shows
 and how the values of its attribute are shared out. The Fréchet distance, in the oracle's features, is that between the
-pictures of a subject and those of the model that never saw the concept.
+pictures of a subject and those of the model that never saw the concept. The control is the latter with other seeds: it
+shows the noise of so many pictures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +31,13 @@ from pruneguard.families.atelier.prompts import atelier_prompts
 from pruneguard.families.atelier.shares import read_shares
 from pruneguard.measurement import Measurement, Protocol, show
 from pruneguard.models import Pipeline, load_pipeline
-from pruneguard.runtime import draw
+from pruneguard.runtime import Components, draw
 
 NEVER_SAW = Path(__file__).parent / "never_saw"
 RESULT = Path("benchmarks/results/unlearning.json")
 STANDARD = "never saw it"
+CONTROL = "never saw it, other seeds"
+_OTHER_SEEDS = 1_000_000
 COLUMNS = 12
 
 
@@ -63,6 +68,10 @@ def distance(oracle: Oracle, images: Images, standard: Images) -> Measurement:
     return Measurement(name="frechet to the model that never saw it", value=value, count=len(images))
 
 
+def _pictures(components: Components, prompts: Sequence[str], seed: int, scale: float) -> Images:
+    return draw(components, prompts, range(seed, seed + len(prompts)), guidance_scale=scale, batch_size=16)
+
+
 def measure(
     subjects: Subjects, concept: Concept, *, pictures: int, seed: int, scales: tuple[float, ...]
 ) -> tuple[dict[str, dict[str, list[Measurement]]], dict[str, Images]]:
@@ -73,13 +82,14 @@ def measure(
     for kind, prompts in prompts_of(concept, pictures, seed).items():
         for scale in scales:
             name = f"{kind}, guidance {scale:g}"
+            seeds = {CONTROL: seed + _OTHER_SEEDS}
             images = {
-                subject: draw(components, prompts, range(seed, seed + pictures), guidance_scale=scale, batch_size=16)
-                for subject, components in subjects.items()
+                subject: _pictures(components, prompts, seeds.get(subject, seed), scale)
+                for subject, components in {**subjects, CONTROL: subjects[STANDARD]}.items()
             }
             rows[name] = {
                 subject: [
-                    _drawn(detector, drawn, concept, subject, seed),
+                    _drawn(detector, drawn, concept, subject, seeds.get(subject, seed)),
                     distance(oracle, drawn, images[STANDARD]),
                     *read_shares(oracle, drawn),
                 ]
@@ -95,19 +105,20 @@ def measure(
 
 @click.command()
 @click.option("--bundle", type=click.Path(path_type=Path), default=Path("pruneguard-demo/bundle"), show_default=True)
+@click.option("--concept", "only", multiple=True, help="A concept of the bundle; by default all are measured.")
 @click.option("--pictures", default=256, show_default=True, help="Pictures of each kind, scale and subject.")
 @click.option("--scale", "scales", type=float, multiple=True, default=(7.5, 15.0), show_default=True)
 @click.option("--seed", default=40_000, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULT, show_default=True)
-def main(bundle: Path, pictures: int, scales: tuple[float, ...], seed: int, out: Path) -> None:
-    """Draw all kinds of prompts with all subjects, for each concept of an atelier bundle, and write what was read."""
+def main(bundle: Path, only: tuple[str, ...], pictures: int, scales: tuple[float, ...], seed: int, out: Path) -> None:
+    """Draw all kinds of prompts with all subjects, for concepts of an atelier bundle, and write what was read."""
     machine, teacher = describe(), load_pipeline("atelier")
 
     def read(subjects: Subjects, concept: Concept) -> tuple[dict[str, Any], dict[str, Images]]:
         return measure(subjects, concept, pictures=pictures, seed=seed, scales=scales)
 
     others = {"dense teacher": teacher, STANDARD: never_saw(teacher)}
-    concepts, shown = measure_beside(bundle, others, read)
+    concepts, shown = measure_beside(bundle, others, read, only)
     results = {"concepts": concepts, "pictures": pictures}
     write_results(out, results, "benchmarks.unlearning", machine, shown, COLUMNS)
 
