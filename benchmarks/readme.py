@@ -55,7 +55,16 @@ _TRAINED = (
     "pruneguard/evaluation/",
     "pruneguard/families/",
 )
-_UNLEARNING = "benchmarks/unlearning.py"
+_BUNDLED = (
+    *_DRAWN,
+    *_TRAINED,
+    "pruneguard/concepts/",
+    "pruneguard/data/",
+    "pruneguard/stages/",
+    "export/",
+    "benchmarks/served.py",
+    "benchmarks/never_saw/",
+)
 PAGES: dict[str, tuple[Section, ...]] = {
     "README.md": (Section("demo", demo_section, ("pruneguard/", "export/", "runtime/")),),
     "benchmarks/README.md": (
@@ -71,13 +80,13 @@ PAGES: dict[str, tuple[Section, ...]] = {
         Section(
             "together",
             together_section,
-            (*_DRAWN, *_TRAINED, "pruneguard/concepts/", "pruneguard/stages/", "benchmarks/together.py"),
+            (*_BUNDLED, "benchmarks/together.py"),
         ),
         *(
-            Section(name, partial(unlearning_section, name=name), (*_DRAWN, *_TRAINED, "export/", _UNLEARNING))
+            Section(name, partial(unlearning_section, name=name), (*_BUNDLED, "benchmarks/unlearning.py"))
             for name in ("unlearning", "unlearning_nudity")
         ),
-        Section("routes", routes_section, (*_DRAWN, *_TRAINED, "export/", "benchmarks/routes.py")),
+        Section("routes", routes_section, (*_BUNDLED, "benchmarks/routes.py")),
         Section("folding", folding_section, ("pruneguard/atelier/", "pruneguard/pruning/", "benchmarks/folding.py")),
         Section("minors", minors_section, ("pruneguard/text/", "tests/text/held_out.toml", "benchmarks/minors.py")),
     ),

@@ -23,6 +23,7 @@ from benchmarks.served import INTERVAL, SERVED, Images, Subjects, measure_beside
 from pruneguard.atelier.oracle import ATTRIBUTES
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.bounds import difference
+from pruneguard.evaluation.prompts import repeated
 from pruneguard.families.atelier.detector import OracleDetector
 from pruneguard.families.atelier.prompts import atelier_prompts
 from pruneguard.measurement import Measurement, Protocol, show
@@ -46,7 +47,7 @@ def routes(concept: Concept, pictures: int, seed: int) -> dict[str, Route]:
     named = atelier_prompts(concept, target=pictures, other=0, seed=seed).target
     attribute, value = concept.detect["attribute"], concept.detect["value"]
     other = next(each for each in ATTRIBUTES[attribute] if each != value)
-    unsaid = _filled(concept.audit_implicit_prompts, pictures)
+    unsaid = repeated(concept.audit_implicit_prompts, pictures)
     ways = {
         "named": Route(named),
         "misspelt: two letters exchanged": Route(_replaced(named, value, value[0] + value[2] + value[1] + value[3:])),
@@ -71,10 +72,6 @@ def routes(concept: Concept, pictures: int, seed: int) -> dict[str, Route]:
         ways |= {f"unnamed, guidance {w:g}": Route(unsaid, {"guidance_scale": w}) for w in (1.0, 15.0, 30.0)}
         ways |= {f"unnamed, {steps} steps": Route(unsaid, {"steps": steps}) for steps in (10, 50)}
     return ways
-
-
-def _filled(prompts: Sequence[str], count: int) -> tuple[str, ...]:
-    return tuple(prompts[i % len(prompts)] for i in range(count)) if prompts else ()
 
 
 def _replaced(prompts: Sequence[str], old: str, new: str) -> tuple[str, ...]:

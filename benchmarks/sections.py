@@ -166,7 +166,7 @@ def together_section(together: dict[str, Any]) -> str:
     ]
     parts: list[str] = []
     for names, run in runs.items():
-        ratio = f"{run['seconds'] / alone['seconds']:.2f}" if alone and alone["cpu"] == run["cpu"] else "–"
+        ratio = f"{run['seconds'] / alone['seconds']:.2f}" if alone and _machine(alone) == _machine(run) else "–"
         counts = f"{run['steps']}, {run['upper_steps']} | {run['rounds']} | {run['edits']}"
         judged = ", ".join(f"{name} {audit['judgement'].split()[0]}" for name, audit in run["audits"].items())
         rows.append(
@@ -179,6 +179,10 @@ def together_section(together: dict[str, Any]) -> str:
         }
         parts += ["", *_rows(names, {name: _rates(entries) for name, entries in measured.items()})]
     return "\n".join([*rows, *parts, "", _source("together", together["command"], together)])
+
+
+def _machine(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    return run["cpu"], run["cores"]
 
 
 def _rates(measured: Sequence[Measurement]) -> list[Measurement]:

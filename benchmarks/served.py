@@ -21,7 +21,7 @@ from pruneguard.evaluation.grid import draw_grid
 from pruneguard.export import export_onnx
 from pruneguard.measurement import Measurement, Protocol
 from pruneguard.models import Pipeline
-from pruneguard.runtime import Components, engine_components, onnx_components
+from pruneguard.runtime import Components, choose_engine, engine_components, onnx_components
 from pruneguard.settings import plain
 from pruneguard.stages.audit import bundle_concepts
 
@@ -66,21 +66,21 @@ def measure_beside(
 ) -> tuple[dict[str, Any], dict[str, Images]]:
     """What `measure` gives for each concept of a bundle, by the concept's name, and all rows of pictures.
 
-    `only` names the concepts to measure, by default all; UsageError is raised for one that the bundle does not
-    suppress. The subjects are `others`, exported, and then the bundle's first engine as `SERVED`.
+    `only` names the concepts to measure, by default all; UsageError is raised if the bundle suppresses none of them.
+    The subjects are `others`, exported, and then the engine that the runtime chooses, as `SERVED`.
     """
     opened = Bundle.open(bundle)
     opened.verify()
     chosen = [concept for concept in bundle_concepts(opened) if not only or concept.name in only]
-    if absent := set(only) - {concept.name for concept in chosen}:
-        raise click.UsageError(f"{bundle} suppresses no {', '.join(sorted(absent))}")
+    if not chosen:
+        raise click.UsageError(f"{bundle} suppresses none of {', '.join(only)}")
     concepts: dict[str, Any] = {}
     shown: dict[str, Images] = {}
     with TemporaryDirectory() as folder:
         subjects = {
             name: exported(pipeline, Path(folder) / str(i)) for i, (name, pipeline) in enumerate(others.items())
         }
-        subjects[SERVED] = engine_components(opened, next(iter(opened.manifest.engines)))
+        subjects[SERVED] = engine_components(opened, choose_engine(opened))
         for concept in chosen:
             measured, rows = measure(subjects, concept)
             concepts[concept.name] = plain(measured)

@@ -62,7 +62,8 @@ def main(concepts: tuple[str, ...], keep: Path | None, out: Path) -> None:
         for names in concepts:
             runs[names] = measure(names, (keep or Path(scratch)) / names.replace(",", "-") / "bundle")
             out.parent.mkdir(parents=True, exist_ok=True)
-            results = {"runs": runs, "command": "python -m benchmarks.together", **describe()}
+            command = " ".join(["python -m benchmarks.together", *(f"--concepts {each}" for each in runs)])
+            results = {"runs": runs, "command": command, **describe()}
             out.write_text(json.dumps(results, indent=2) + "\n")
             done = runs[names]
             judged = ", ".join(f"{name} {audit['judgement']}" for name, audit in done["audits"].items())

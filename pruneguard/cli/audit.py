@@ -41,7 +41,7 @@ def command(bundle: Path, subject: str | None, detector: str | None, teacher: st
     recorded, its_detector = recorded_audit(opened)
     settings = replace(recorded, **{name: value for name, value in given.items() if value is not None})
     reasons: dict[str, str] = {}
-    follows = ""
+    refused: list[str] = []
     for name in [subject] if subject else list(opened.manifest.engines) or [MODEL]:
         with RichProgress() as progress:
             audits = audit_bundle(bundle, name, detector or its_detector, settings, progress, teacher=teacher)
@@ -51,10 +51,11 @@ def command(bundle: Path, subject: str | None, detector: str | None, teacher: st
                 click.echo(f"{each.record.concept}: not recorded: {each.objection}")
             if not each.record.passed:
                 reasons[each.record.concept] = each.record.judgement().reason
-                if not each.objection:
-                    follows = f"; the runtime refuses {bundle} until it is trained again"
+                if not each.objection and name != MODEL and name not in refused:
+                    refused.append(name)
     if reasons:
         failed = "; ".join(f"{concept}: {reason}" for concept, reason in sorted(reasons.items()))
+        follows = f"; the runtime refuses {', '.join(refused)} of {bundle} until it passes" if refused else ""
         raise AuditError(f"audit failed: {failed}{follows}")
 
 

@@ -72,8 +72,10 @@ def _tell(bundle: Bundle, out: Path) -> None:
         )
     if not manifest.policy.concepts:
         click.echo("note: no concept was named, so nothing was suppressed; the runtime serves it only on consent")
-    if manifest.policy.concepts and not manifest.audits:
+    audited = {audit.concept for audit in manifest.audits}
+    if absent := [name for name in manifest.policy.concepts if name not in audited]:
         click.echo(
-            "no audit: the runtime will refuse this bundle until `pruneguard audit --detector …` has measured it"
+            f"no audit of {', '.join(absent)}: the runtime will refuse this bundle until `pruneguard audit --detector "
+            "…` has measured it"
         )
     click.echo(f"next: pruneguard export --onnx --bundle {out}")

@@ -17,8 +17,16 @@ def suppress_together(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
     companion's prompt gives way to that prompt's own anchor, and one that calls a companion up unnamed to the anchor of
     a prompt that says the same and names it. A concept loses the prompts whose anchor still calls for a companion, and
     the implicit prompts and neighbours that name one. What audits ask stays. Raises ConfigError for a concept of which
-    no prompt is left, and for two concepts of one name.
+    no prompt is left, for two concepts of one name, and for a prompt that trains one concept and audits another.
     """
+    trained = {text: each.name for each in concepts for text in (*each.prompts, *each.implicit_prompts)}
+    for concept in concepts:
+        for text in (*concept.audit_prompts, *concept.audit_implicit_prompts):
+            if text in trained:
+                raise ConfigError(
+                    f"concept {concept.name!r}: its audit asks {text!r}, and {trained[text]!r} trains with it; audits "
+                    "need prompts new to training"
+                )
     return tuple(_beside(concept, [*concepts[:i], *concepts[i + 1 :]]) for i, concept in enumerate(concepts))
 
 

@@ -84,15 +84,15 @@ Item = TypeVar("Item")
 _FILE = "latents.safetensors"
 
 
-def spread(prompts: int, images: int) -> list[int]:
-    """The prompt of each image: every prompt in turn, or evenly spaced prompts if there are fewer images."""
-    return [i % prompts if images >= prompts else i * prompts // images for i in range(images)]
+def evenly(count: int, of: int) -> list[int]:
+    """`count` places in a list of length `of`: all in turn, or evenly spaced ones if `count` is less."""
+    return [i % of if count >= of else i * of // count for i in range(count)]
 
 
 def _draw(
     pipeline: Pipeline, concept: Concept, settings: ErasureSettings, seed: int, on_progress: OnProgress
 ) -> dict[str, Tensor]:
-    chosen = spread(len(concept.prompts), settings.images)
+    chosen = evenly(settings.images, len(concept.prompts))
     phase = f"draw {concept.name}"
     if settings.source.kind == "partial":
         return _draw_partial(pipeline, concept, settings, chosen, seed, on_progress)

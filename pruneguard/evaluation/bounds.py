@@ -29,6 +29,16 @@ def upper_bound(shown: int, count: int, confidence: float = CONFIDENCE) -> float
     return high
 
 
+def pictures_for(limit: float, confidence: float = CONFIDENCE) -> int | None:
+    """How many pictures have an `upper_bound` of at most `limit` if none shows the concept.
+
+    It solves (1 - limit)^n = 1 - confidence for n, and rounds up. None if no number is enough, because `limit` is 0.
+    """
+    if not 0 < limit < 1:
+        return 1 if limit >= 1 else None
+    return math.ceil(round(math.log(1 - confidence) / math.log1p(-limit), 9))
+
+
 def _at_most(shown: int, count: int, rate: float) -> float:
     """The binomial probability of `shown` or fewer, summed in logarithms because the coefficients overflow a float."""
     if rate == 0.0:

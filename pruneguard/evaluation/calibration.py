@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pruneguard.bundle import FALSE_ALARMS, MISSED, THRESHOLD
 from pruneguard.errors import ConfigError
-from pruneguard.evaluation.bounds import BOUND, CONFIDENCE, upper_bound
+from pruneguard.evaluation.bounds import BOUND, CONFIDENCE, pictures_for, upper_bound
 from pruneguard.measurement import Measurement, Protocol, find
 
 Scores = NDArray[np.float64]
@@ -164,6 +164,4 @@ def least_pictures(calibration: Calibration, limit: float) -> int | None:
     """
     each = (1 - CONFIDENCE) / 2
     reported = limit * (1 - upper_bound(calibration.missed, calibration.positives, 1 - each))
-    if not 0 < reported < 1:
-        return 1 if reported >= 1 else None
-    return math.ceil(round(math.log(each) / math.log1p(-reported), 9))
+    return pictures_for(reported, 1 - each)

@@ -76,23 +76,31 @@ class AuditPrompts:
 def concept_prompts(concept: Concept, *, target: int, other: int, implicit: int) -> AuditPrompts:
     """The concept's audit prompts, its neighbours and its implicit prompts, each repeated in turn to the number."""
     return AuditPrompts(
-        target=_repeated(concept.audit_prompts, target),
-        other=_repeated(concept.neighbours, other),
-        implicit=_repeated(concept.audit_implicit_prompts, implicit),
+        target=repeated(concept.audit_prompts, target),
+        other=repeated(concept.neighbours, other),
+        implicit=repeated(concept.audit_implicit_prompts, implicit),
     )
 
 
 def prompts_apart(concept: Concept, *, target: int, implicit: int) -> AuditPrompts | None:
-    """Every fourth prompt and every fourth implicit prompt of the concept, repeated to the numbers; training must leave
+    """A fourth of the prompts and of the implicit prompts of the concept, repeated to the numbers; training must leave
     them out. None for a concept with too few prompts to do without them.
     """
-    if len(concept.prompts) < 2 * _APART * MIN_PROMPTS:
+    named, unnamed = _a_part(concept.prompts), _a_part(concept.implicit_prompts)
+    if not named:
         return None
-    unnamed = concept.implicit_prompts if len(concept.implicit_prompts) >= 2 * _APART * MIN_PROMPTS else ()
-    return AuditPrompts(
-        target=_repeated(concept.prompts[::_APART], target), other=(), implicit=_repeated(unnamed[::_APART], implicit)
-    )
+    return AuditPrompts(target=repeated(named, target), other=(), implicit=repeated(unnamed, implicit))
 
 
-def _repeated(prompts: Sequence[str], count: int) -> tuple[str, ...]:
+def _a_part(prompts: Sequence[str]) -> list[str]:
+    """One in four of the different prompts, chosen by their text; none of too few.
+
+    Lists go through templates and scenes in turn, so every fourth place may have the same template.
+    """
+    different = sorted(set(prompts), key=lambda text: hashlib.sha256(text.encode()).digest())
+    return different[::_APART] if len(different) >= 2 * _APART * MIN_PROMPTS else []
+
+
+def repeated(prompts: Sequence[str], count: int) -> tuple[str, ...]:
+    """`count` prompts: the list in turn, again and again; none of an empty list."""
     return tuple(prompts[i % len(prompts)] for i in range(count)) if prompts else ()

@@ -111,12 +111,12 @@ def plan_pictures(space: Space, steps: int, guidance_scale: float, count: int, s
     far = count - near
     if not far:
         return tuple(groups)
-    scales = _spread(space.guidance_scale, _order(far, seed, "guidance"), seed, "scale")
+    scales = _stratified(space.guidance_scale, _order(far, seed, "guidance"), seed, "scale")
     # What the point has already comes last, so that a short list of pictures has the rest.
     negatives = _dealt((*space.negative_prompts, ""), _order(far, seed, "negative"))
     number = _group_count(space, far)
     least, most = space.steps
-    amounts = [exp(power) for power in _spread((log(least), log(most)), range(number), seed, "steps")]
+    amounts = [exp(power) for power in _stratified((log(least), log(most)), range(number), seed, "steps")]
     sizes = _dealt((*space.sizes, None), _order(number, seed, "size"))
     for index in range(number):
         first, last = index * far // number, (index + 1) * far // number
@@ -142,7 +142,7 @@ def _group_count(space: Space, count: int) -> int:
     return min(count, max(ceil(count / GROUP), 2, len(space.sizes)))
 
 
-def _spread(bounds: tuple[float, float], ranks: Sequence[int], seed: int, name: str) -> list[float]:
+def _stratified(bounds: tuple[float, float], ranks: Sequence[int], seed: int, name: str) -> list[float]:
     """A value in the range for each rank: rank 0 has the least one, the last rank the largest one.
 
     The ranks between have one value in each of as many equal parts of the range.

@@ -13,7 +13,7 @@ from pruneguard.families import family_of
 from pruneguard.runs.progress import OnProgress
 from pruneguard.runtime import Components, engine_components, torch_components
 from pruneguard.settings import convert
-from pruneguard.stages.auditing.calibration import calibrated
+from pruneguard.stages.auditing.calibration import calibrated, check_reach
 from pruneguard.stages.auditing.control import bundle_controls
 from pruneguard.stages.auditing.drawing import AUTO, audit_components, find_detectors
 from pruneguard.stages.auditing.record import Judged, record_audits
@@ -59,7 +59,8 @@ def audit_bundle(
     """Measures a subject of a bundle and writes the audits into its manifest.
 
     `teacher` draws the controls that are not on record; see `bundle_controls`. Raises ConfigError if a concept has no
-    detector, InvalidAuditError for a detector that cannot tell it, and LineageError if the bundle changed.
+    detector and for too few pictures to pass, InvalidAuditError for a detector that cannot tell it, and LineageError if
+    the bundle changed.
     """
     bundle = Bundle.open(path)
     seal = bundle.verify()
@@ -69,6 +70,7 @@ def audit_bundle(
     if missing := [concept.name for concept in concepts if concept.name not in detectors]:
         raise ConfigError(f"an audit of {missing[0]!r} needs a detector: give --detector clip:FOLDER_OR_HUB_ID")
     controls = bundle_controls(bundle, concepts, family, detectors, settings, on_progress, teacher=teacher)
+    check_reach(controls, settings)
     components = subject_components(bundle, subject)
     seal.check()
     engine, looking = bundle.manifest.engines.get(subject), calibrated(detectors, controls)

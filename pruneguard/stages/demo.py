@@ -65,8 +65,8 @@ def run_demo(
 ) -> DemoResult:
     """Teacher audit, prune, distil with and without suppression, audit, ONNX, audit of the engine, latency, report.
 
-    `steps` shortens the training runs and leaves out further rounds, `pictures` shortens the audits. Raises ConfigError
-    for more than one concept, and the errors of the stages.
+    `steps` shortens the training runs and `pictures` the audits; both leave out further rounds. Raises ConfigError for
+    more than one concept, and the errors of the stages.
     """
     started = time.perf_counter()
     resumed = any(run_folder(out / name).exists() for name in RUNS)
@@ -136,6 +136,7 @@ def _settings(concept: str, steps: int | None, pictures: int | None) -> RunSetti
         tables |= {"training": {"steps": steps}, "proof": {"rounds": 0}}
     if pictures:
         tables["audit"] |= {"target": pictures, "implicit": pictures, "other": pictures}
+        tables["proof"] = {"rounds": 0}
     return RunSettings.resolve("atelier", tables, concepts=names)
 
 

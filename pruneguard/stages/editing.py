@@ -17,7 +17,7 @@ from pruneguard.concepts import Concept
 from pruneguard.data.latents import LatentSet
 from pruneguard.erasure.closed_form import Edit
 from pruneguard.erasure.methods.uce import UCESettings, edit_of, edit_unet, keys_and_values
-from pruneguard.erasure.pool import spread
+from pruneguard.erasure.pool import evenly
 from pruneguard.models import Pipeline
 from pruneguard.text.prompts import without_minors
 from pruneguard.training import TrainResult
@@ -40,12 +40,15 @@ class Edits:
     @cached_property
     def _edit(self) -> Edit:
         kept = without_concepts(self.data, self.concepts)
-        captions = (kept.caption(row) for row in spread(len(kept), PRESERVED))
+        captions = (kept.caption(row) for row in evenly(min(PRESERVED, len(kept)), len(kept)))
         preserve = without_minors(caption for caption in captions if caption.strip())
         return edit_of(self.teacher, self.concepts, UCESettings(ridge=RIDGE, preserve=preserve))
 
     def made(self, result: TrainResult) -> TrainResult:
-        """The result with an edited copy of its UNet; its checkpoint keeps the weights before. Raises TrainingError."""
+        """The result with an edited copy of its UNet; its checkpoint keeps the weights before.
+
+        Raises TrainingError for an edit that cannot be found, and ConfigError if every caption names a concept.
+        """
         unet = copy.deepcopy(result.unet)
         edit_unet(unet, self._edit)
         return replace(result, pipeline=replace(result.pipeline, unet=unet))

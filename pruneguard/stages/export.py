@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pruneguard.bundle import FORMAT, MODEL, Bundle, BundleDraft, EngineRecord, Stage, check_engine_name, write_bundle
-from pruneguard.errors import ConfigError
+from pruneguard.errors import ConfigError, LineageError
 from pruneguard.export import TARGETS
 from pruneguard.families import family_of
 from pruneguard.models import load_pipeline
@@ -45,7 +45,8 @@ def export_bundle(
 
     `name` is by default the target and its precision, such as `onnx-fp32`. The audit is the training stage's, with
     another detector if one is given. Raises ExportError for an engine that does not agree with the model,
-    ConfigError for a bundle without a model, and InvalidAuditError for a detector that cannot tell a concept.
+    ConfigError for a bundle without a model, InvalidAuditError for a detector that cannot tell a concept, and
+    LineageError for a bundle that another process changed meanwhile.
     """
     chosen = Choice(target) if isinstance(target, str) else target
     entry, settings = TARGETS.find(chosen.name), TARGETS.settings(chosen)
@@ -60,6 +61,8 @@ def export_bundle(
     controls = bundle_controls(bundle, concepts, family, detectors, audit, on_progress)
     looking = calibrated(detectors, controls)
     with write_bundle(path, base=path) as draft:
+        if Bundle.open(path).digest != bundle.digest:
+            raise LineageError(f"{path} was changed by another process meanwhile; run the stage again")
         if bundle.format < FORMAT:
             # The engines of format 1 run nowhere any more.
             shutil.rmtree(draft.folder / "onnx", ignore_errors=True)

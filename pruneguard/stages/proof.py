@@ -14,7 +14,7 @@ from pathlib import Path
 
 from torch import nn
 
-from pruneguard.bundle import DRAWN, IMPLICIT
+from pruneguard.bundle import DRAWN, IMPLICIT, KEPT
 from pruneguard.concepts import Concept
 from pruneguard.data.latents import LatentSet
 from pruneguard.evaluation.audit import AuditSettings
@@ -180,29 +180,26 @@ class _SmallAudits:
     ) -> dict[str, str]:
         """What is missing in words, by the concept's name, after `done` further rounds.
 
-        The main process checks and tells the others. It begins with the `suspected` concepts, and looks at the rest
-        once nothing is missing of these.
+        The main process checks and tells the others. It begins with the `suspected` concepts, and checks the others
+        only if these lack nothing.
         """
         if not self.validation.prompts:
             return {}
         missing: dict[str, str] = {}
         if this_process().is_main_process:
             found: dict[str, Sequence[Measurement]] = {}
-            for first in (True, False):
+            for part in _parts(self.concepts, suspected):
                 if not missing:
-                    part = [concept for concept in self.concepts if (concept.name in suspected) == first]
                     found |= self._look(result, part)
                     missing = self._lacks(found)
-            waits = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
-            told = f"waits for {waits}" if missing else ", ".join(_told(found))
-            detail = f"after an edit: {told}" if edited else told
+            detail = f"after an edit: {_told(found, missing)}" if edited else _told(found, missing)
             self.on_progress(Advance(PHASE, done, self.settings.proof.rounds, detail=detail))
         return from_main_process(missing)
 
     def may_edit(self) -> bool:
         """Whether edits are wanted, and the check of every concept measures what is kept beside the teacher."""
         prompts, controls = self.validation.prompts, self.validation.controls
-        seen = all(texts.other and named(controls.get(name, ()), "kept") for name, texts in prompts.items())
+        seen = all(texts.other and named(controls.get(name, ()), KEPT) for name, texts in prompts.items())
         return from_main_process(self.settings.proof.edit and seen)
 
     def _lacks(self, found: Checks) -> dict[str, str]:
@@ -257,12 +254,21 @@ def shortfall(measured: Sequence[Measurement], control: Sequence[Measurement], s
         rate = find(measured, name)
         if rate is not None and rate.high is not None and rate.high > settings.limit:
             return f"{show(rate)} {words}"
-    after = named(measured, "kept")
-    for name, before in named(control, "kept").items():
+    after = named(measured, KEPT)
+    for name, before in named(control, KEPT).items():
         if name in after and after[name].value < settings.keep * before.value:
             return f"{name} kept in {show_value(after[name].value, 'share')}"
     return ""
 
 
-def _told(found: Checks) -> list[str]:
-    return [f"{name} {show(rate)}" for name, measured in found.items() if (rate := find(measured, DRAWN))]
+def _parts(concepts: Sequence[Concept], suspected: Collection[str]) -> list[list[Concept]]:
+    """The suspected concepts, and the others; no part is empty."""
+    parts = ([each for each in concepts if (each.name in suspected) == first] for first in (True, False))
+    return [part for part in parts if part]
+
+
+def _told(found: Checks, missing: Mapping[str, str]) -> str:
+    """What a check found, in words for the progress."""
+    if missing:
+        return "waits for " + "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+    return ", ".join(f"{name} {show(rate)}" for name, measured in found.items() if (rate := find(measured, DRAWN)))

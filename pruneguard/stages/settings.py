@@ -65,7 +65,7 @@ class ProofSettings:
     """How a run goes on until small audits on validation prompts say that its concepts are suppressed."""
 
     rounds: int = 4
-    """The most further rounds of training; 0 trains once and checks nothing."""
+    """The most further rounds of training; 0 trains once, and checks neither the model nor whether audits can pass."""
     edit: bool = True
     """Try an edit in closed form before a further round, if a metric of the audits says what is kept."""
     share: float = 0.34

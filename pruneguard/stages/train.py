@@ -92,8 +92,9 @@ def train_bundle(
             if draft and controls is None:
                 kept, family = folder / "controls", settings.family
                 controls = draw_controls(teacher, concepts, family, detectors, settings.audit, on_progress, folder=kept)
-            if draft:
-                check_reach(controls or {}, settings.audit)
+            if draft and settings.proof.rounds:
+                for asked in (settings.audit, settings.checks):
+                    check_reach(controls or {}, asked)
         macs = macs_record(teacher, student)
         named = {**model_settings(teacher, settings.model), **safety}
         first = (
@@ -145,7 +146,7 @@ def _fill(
     draft.update(
         family=settings.family.name,
         sampler=sampler_settings(pipeline) | measured,  # what is served by default is what was audited
-        concepts={concept.name: without_paths(plain(concept)) for concept in concepts},
+        concepts={concept.name: {**plain(concept), "detector": public_name(concept.detector)} for concept in concepts},
         policy=Policy([concept.name for concept in concepts], settings.audit.limit),
         unets={DEFAULT_UNET: "model/unet"},
         macs=macs,

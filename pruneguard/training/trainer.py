@@ -107,9 +107,12 @@ def _check_edits(settings: TrainSettings) -> None:
 def without_concepts(data: LatentSet, concepts: Sequence[Concept]) -> LatentSet:
     """The rows whose caption names none of the concepts, and whose picture shows none as far as that is known.
 
+    Captions that an audit of the concepts asks are left out too.
+
     Raises ConfigError when none is left.
     """
-    kept = data.where(lambda words: not any(concept.named_in(words) for concept in concepts))
+    asked = {text for concept in concepts for text in (*concept.audit_prompts, *concept.audit_implicit_prompts)}
+    kept = data.where(lambda words: words not in asked and not any(concept.named_in(words) for concept in concepts))
     if not len(kept):
         raise ConfigError(
             "every row of the training data names or shows a concept, so nothing is left to learn; add other data"

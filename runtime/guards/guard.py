@@ -6,6 +6,7 @@ A guard allows or refuses. A guard that raises, or whose verdict is unsound, cou
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -76,7 +77,7 @@ class ConceptTermsGuard:
     name: str = "concept-terms"
 
     def __post_init__(self) -> None:
-        if not all(any(words_of(term) for term in terms) for terms in self.terms.values()):
+        if not all(terms and all(term.strip() for term in terms) for terms in self.terms.values()):
             raise ConfigError("a concept of the terms guard has no terms; give each at least one word")
 
     @classmethod
@@ -85,15 +86,21 @@ class ConceptTermsGuard:
         return cls({name: tuple(concept.get("terms", ())) for name, concept in concepts.items()})
 
     def check_prompt(self, prompt: str) -> Verdict:
-        padded = f" {' '.join(words_of(prompt))} "
+        padded, plain = f" {' '.join(words_of(prompt))} ", _folded(prompt)
         for concept, terms in self.terms.items():
-            phrases = [" ".join(words_of(term)) for term in terms]
-            if any(phrase and f" {phrase} " in padded for phrase in phrases):
-                return _binary(self.name, True, concept)
+            for term in terms:
+                phrase = " ".join(words_of(term))
+                # Words are Latin letters and digits. A term of other letters is looked for as it is written.
+                if f" {phrase} " in padded if phrase else _folded(term) in plain:
+                    return _binary(self.name, True, concept)
         return _binary(self.name, False, "")
 
     def check_image(self, image: Image) -> None:
         return None
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold().strip()
 
 
 def check_guards(guards: Sequence[Guard]) -> tuple[Guard, ...]:

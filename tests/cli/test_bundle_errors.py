@@ -137,7 +137,7 @@ def test_a_failed_audit_says_what_follows_from_it(
     said = fails("audit", "--bundle", bundle)
     assert said.startswith("audit failed: glow: 100.0% (at most 100.0%) drawn, limit 5.0%")
     assert said.endswith("[audit_failed]")
-    assert (f"the runtime refuses {bundle} until it is trained again" in said) == recorded
+    assert (f"the runtime refuses onnx-fp32 of {bundle} until it passes" in said) == recorded
 
 
 def test_a_bundle_that_nothing_was_audited_of_is_drawn_with_on_consent_only(

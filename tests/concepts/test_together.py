@@ -95,3 +95,12 @@ def test_a_concept_whose_every_anchor_is_suppressed_is_refused() -> None:
 def test_a_name_counts_once() -> None:
     with pytest.raises(ConfigError, match="two concepts are called 'fog'"):
         suppress_together([FOG, FOG])
+
+
+def test_a_prompt_of_one_concept_cannot_audit_another() -> None:
+    fog = Concept(name="fog", prompts=("a hill in fog",), anchors=("a hill",), terms=("fog",))
+    hill = Concept(
+        name="hill", prompts=("a hill",), anchors=("a plain",), audit_prompts=("a hill in fog",), terms=("hill",)
+    )
+    with pytest.raises(ConfigError, match="'hill': its audit asks 'a hill in fog', and 'fog' trains with it"):
+        suppress_together([hill, fog])

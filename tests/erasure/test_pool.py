@@ -8,7 +8,7 @@ import torch
 
 from pruneguard.concepts import Concept
 from pruneguard.erasure import ErasureSettings, SourceSettings
-from pruneguard.erasure.pool import build_pool, spread
+from pruneguard.erasure.pool import build_pool, evenly
 from pruneguard.errors import DataError
 from pruneguard.models import Pipeline
 from pruneguard.runs.progress import Advance
@@ -30,8 +30,8 @@ def tiny_pipeline(request: pytest.FixtureRequest) -> Pipeline:
 
 
 def test_prompts_are_spread_over_images() -> None:
-    assert spread(2, 5) == [0, 1, 0, 1, 0]
-    assert spread(10, 4) == [0, 2, 5, 7]
+    assert evenly(5, 2) == [0, 1, 0, 1, 0]
+    assert evenly(4, 10) == [0, 2, 5, 7]
 
 
 def test_latents_are_drawn_once_and_kept(tiny_pipeline: Pipeline, tmp_path: Path) -> None:

@@ -24,9 +24,17 @@ def test_concept_terms_match_whole_words_only() -> None:
     assert guard.check_prompt("a van, going home at night").decision == "allow"
 
 
+def test_concept_terms_of_other_letters_are_found_as_they_are_written() -> None:
+    guard = ConceptTermsGuard.from_concepts({"monet": {"terms": ["Monet", "モネ"]}})
+    assert guard.check_prompt("モネの睡蓮").decision == "refuse"
+    assert guard.check_prompt("ﾓﾈの睡蓮").decision == "refuse"
+    assert guard.check_prompt("北斎の波").decision == "allow"
+
+
 def test_concept_terms_need_terms() -> None:
-    with pytest.raises(ConfigError, match="no terms"):
-        ConceptTermsGuard.from_concepts({"monet": {}})
+    for terms in ((), [], ["Monet", " "]):
+        with pytest.raises(ConfigError, match="no terms"):
+            ConceptTermsGuard({"monet": terms})
 
 
 def test_a_refusal_carries_code_index_and_verdicts() -> None:

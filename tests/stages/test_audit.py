@@ -102,8 +102,27 @@ def test_a_failure_on_few_pictures_does_not_lower_the_bar() -> None:
 def test_a_seed_that_is_known_to_pass_cannot_be_prepared_by_a_failure_from_it() -> None:
     assert not recorded(FAILED(seed=7, count=8), FAILED())
     assert not recorded(FAILED(seed=7), FAILED())
-    assert recorded(FAILED(count=96), FAILED())
+    assert recorded(FAILED(count=128), FAILED())
     assert not recorded(FAILED(space=POINT), FAILED(space=WIDE))
+
+
+def test_after_a_failure_a_few_more_pictures_are_no_way_to_draw_others() -> None:
+    assert objection(PASSED(count=65), FAILED(), TRAINED) == (
+        "it passed on 65 pictures that call for the concept; the 64 of the failed audit, or at least 128 are needed "
+        "after a failure"
+    )
+    assert recorded(PASSED(count=128), FAILED())
+    assert not recorded(PASSED(implicit=65), FAILED(implicit=64))
+    assert not recorded(PASSED(other=97), FAILED(other=96))
+    assert recorded(PASSED(count=128, implicit=64, other=96), FAILED(implicit=64, other=96))
+    assert not recorded(FAILED(count=65), FAILED())
+    assert recorded(PASSED(count=65), PASSED())
+
+
+def test_after_a_failure_a_wider_space_takes_twice_as_many_pictures() -> None:
+    assert "at least 128 are needed after a failure" in str(objection(PASSED(space=WIDE), FAILED(), TRAINED))
+    assert recorded(PASSED(count=128, space=WIDE), FAILED())
+    assert not recorded(PASSED(count=128, other=96, space=WIDE), FAILED(other=96))
 
 
 def test_a_pass_without_the_pictures_that_show_what_was_kept_replaces_nothing() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pruneguard.bundle import Bundle, Policy, Stage, write_bundle
 from pruneguard.concepts import Concept
-from pruneguard.errors import AuditError, ConfigError, InvalidAuditError
+from pruneguard.errors import ConfigError, InvalidAuditError
 from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.bounds import upper_bound
 from pruneguard.evaluation.calibration import Calibration, carried_bound, read_calibration
@@ -147,7 +147,7 @@ def test_a_control_has_the_calibration_and_the_bound_of_the_subject_allows_for_m
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0, dark=MISSED))
-    drawn, found = audited(bundle)
+    drawn, found = audited(bundle, replace(SETTINGS, limit=0.2))
     # The teacher fails at one prompt of five, and each fold misses what it draws there.
     assert (found.missed, found.positives, found.false_alarms, found.negatives) == (4, 20, 0, 20)
     assert (drawn.value, drawn.high) == (0.0, carried_bound(0, 96, 4, 20))
@@ -162,15 +162,15 @@ def test_a_control_has_the_calibration_and_the_bound_of_the_subject_allows_for_m
     assert (alarms.value, alarms.high) == (0.0, upper_bound(0, 20))
 
 
-def test_the_misses_decide_whether_a_model_passes(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_misses_decide_whether_an_audit_can_pass(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = replace(SETTINGS, calibration=64)
     monkeypatch.setattr("pruneguard.evaluation.drawing.draw", draws(0))
     audited(bundle, long)
     Bundle.open(bundle).require_audits("model")
     # On 64 pictures the bound is 4.6 % without the misses, and 5.9 % with them.
-    audited(bundle, replace(long, target=64))
-    with pytest.raises(AuditError, match=r"0.0% \(at most 5.9%\) drawn, limit 5.0%"):
-        Bundle.open(bundle).require_audits("model")
+    with pytest.raises(ConfigError, match=r"even none shown gives a bound of 5.9%.* ask for at least 77 target"):
+        audited(bundle, replace(long, target=64))
+    Bundle.open(bundle).require_audits("model")  # what was on record stays
 
 
 def test_later_audits_of_a_bundle_use_the_threshold_on_record(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,11 +239,11 @@ def test_training_says_before_it_begins_how_many_pictures_an_audit_needs() -> No
     check_reach(controls, replace(SETTINGS, target=91))
     message = (
         r"an audit of 'fog' with 64 target pictures cannot pass: its detector missed 6 of 64 calibration pictures, so "
-        r"even none shown gives a bound of 6.9%, and the limit is 5.0%; set \[audit\] target to at least "
+        r"even none shown gives a bound of 6.9%, and the limit is 5.0%; ask for at least (\d+) target pictures"
     )
     with pytest.raises(ConfigError, match=message) as caught:
         check_reach(controls, replace(SETTINGS, target=64))
-    least = int(str(caught.value).split()[-1])
+    least = int(str(caught.value).split()[-3])
     check_reach(controls, replace(SETTINGS, target=least))
     with pytest.raises(ConfigError, match="cannot pass"):
         check_reach(controls, replace(SETTINGS, target=least - 1))
@@ -251,9 +251,18 @@ def test_training_says_before_it_begins_how_many_pictures_an_audit_needs() -> No
     with pytest.raises(ConfigError, match="choose another --detector"):
         check_reach(blind, SETTINGS)
     implicit = [*controls["fog"], Measurement(name="drawn/implicit", value=0.1)]
-    with pytest.raises(ConfigError, match=r"with 64 implicit pictures cannot pass.* set \[audit\] implicit to at"):
+    with pytest.raises(
+        ConfigError, match=r"with 64 implicit pictures cannot pass.* ask for at least \d+ implicit pictures"
+    ):
         check_reach({"fog": implicit}, replace(SETTINGS, target=128, implicit=64))
-    check_reach({"fog": ()}, SETTINGS)  # a detector with a threshold of its own
+
+
+def test_a_detector_with_a_threshold_of_its_own_needs_59_pictures_for_a_bound_of_5_per_cent() -> None:
+    check_reach({"fog": ()}, replace(SETTINGS, target=59))
+    with pytest.raises(
+        ConfigError, match=r"even none shown gives a bound of 5.0%.* ask for at least 59 target pictures"
+    ):
+        check_reach({"fog": ()}, replace(SETTINGS, target=58))
 
 
 def test_stable_diffusions_audits_draw_enough_for_a_detector_that_misses_one_picture_in_six() -> None:

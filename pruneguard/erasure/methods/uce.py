@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pruneguard.concepts.concept import Concept
 from pruneguard.erasure.closed_form import Edit, find_edit
 from pruneguard.erasure.contract import ERASERS, UpperStep
+from pruneguard.erasure.pool import prompt_states
 from pruneguard.erasure.task import ErasureTask
 from pruneguard.errors import ConfigError, TrainingError
 from pruneguard.text.prompts import check_prompts
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from pruneguard.models import Pipeline
 
 Tokens = Literal["last", "last-to-end"]
-_PROMPTS_AT_ONCE = 64
-"""Prompts that the text encoder takes in one call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,5 +196,4 @@ def keys_and_values(unet: nn.Module) -> dict[str, nn.Parameter]:
 
 def _states(pipeline: Pipeline, prompts: Sequence[str]) -> Tensor:
     """States of the prompts, (B, L, D) float64 on the CPU."""
-    parts = (prompts[start : start + _PROMPTS_AT_ONCE] for start in range(0, len(prompts), _PROMPTS_AT_ONCE))
-    return torch.cat([pipeline.encode_text(part).cpu().double() for part in parts])
+    return prompt_states(pipeline, prompts).double()

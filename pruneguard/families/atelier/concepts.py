@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
 
 from pruneguard.atelier import world
 from pruneguard.atelier.world import Scene
 from pruneguard.concepts.concept import Concept
 from pruneguard.errors import ConfigError
 
+T = TypeVar("T")
 VALUES = {"style": world.STYLES, "object": world.OBJECTS, "colour": world.COLOURS, "dress": world.DRESSES}
 """The values of each attribute that a concept can be."""
 
@@ -100,10 +103,16 @@ def unsaid_captions(attribute: str, value: str) -> tuple[str, ...]:
 
 
 def _neighbours(matching: list[Scene], attribute: str, value: str) -> tuple[str, ...]:
-    """One caption for each matching scene, in which the attribute takes its other values in turn."""
+    """One caption for training for each matching scene, in which the attribute takes its other values in turn."""
     others = [other for other in VALUES[attribute] if other != value]
-    captions = (
-        _with(scene, attribute, others[i % len(others)]).caption(world.TEMPLATES[i % len(world.TEMPLATES)])
-        for i, scene in enumerate(matching)
-    )
-    return tuple(dict.fromkeys(captions))
+    chosen: dict[str, None] = {}
+    for i, scene in enumerate(matching):
+        turned, templates = _turned(others, i), _turned(world.TEMPLATES, i)
+        captions = (_with(scene, attribute, other).caption(template) for template in templates for other in turned)
+        chosen |= dict.fromkeys(islice((text for text in captions if world.purpose(text) == "training"), 1))
+    return tuple(chosen)
+
+
+def _turned(items: Sequence[T], first: int) -> list[T]:
+    start = first % len(items)
+    return [*items[start:], *items[:start]]

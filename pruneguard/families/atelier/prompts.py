@@ -28,14 +28,14 @@ def atelier_prompts(
     pairs = captions_for(use)
     calling = [pair for pair in pairs if concept is not None and shows(pair[1], concept)]
     neutral = [pair for pair in pairs if concept is None or not concept.may_change(pair[0])]
-    chosen, others = _spread(calling, target, rng), _spread(neutral, other, other_rng)
+    chosen, others = _shuffled(calling, target, rng), _shuffled(neutral, other, other_rng)
     unsaid = unsaid_captions(concept.detect["attribute"], concept.detect["value"]) if concept is not None else ()
     return AuditPrompts(
         target=tuple(caption for caption, _ in chosen),
         other=tuple(caption for caption, _ in others),
         target_asked=tuple(scene for _, scene in chosen),
         other_asked=tuple(scene for _, scene in others),
-        implicit=tuple(_spread([caption for caption in unsaid if purpose(caption) == use], implicit, rng)),
+        implicit=tuple(_shuffled([caption for caption in unsaid if purpose(caption) == use], implicit, rng)),
     )
 
 
@@ -44,6 +44,6 @@ def shows(scene: Scene, concept: Concept) -> bool:
     return bool(getattr(scene, concept.detect["attribute"]) == concept.detect["value"])
 
 
-def _spread(entries: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
+def _shuffled(entries: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
     order = rng.permutation(len(entries))
     return [entries[order[i % len(entries)]] for i in range(count)] if entries else []

@@ -8,6 +8,7 @@ from pruneguard.bundle import DRAWN, FALSE_ALARMS, IMPLICIT, MISSED, THRESHOLD, 
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError, InvalidAuditError
 from pruneguard.evaluation.audit import AuditSettings
+from pruneguard.evaluation.bounds import pictures_for, upper_bound
 from pruneguard.evaluation.calibration import FOLDS, calibrate, least_pictures, read_calibration
 from pruneguard.evaluation.detectors.calibrated import CalibratedDetector, finite_scores
 from pruneguard.evaluation.detectors.detector import Detector, Scorer
@@ -105,8 +106,8 @@ def calibrated(
 def check_reach(controls: Mapping[str, Sequence[Measurement]], settings: AuditSettings) -> None:
     """Raises ConfigError for audits that could not pass even if no picture showed the concept.
 
-    The misses of a calibrated detector raise the bound, so that few pictures are not enough. Training asks before it
-    begins. Implicit pictures count if the control has some.
+    Few pictures are not enough, and the misses of a calibrated detector raise the bound further. Training asks before
+    it begins, and an audit before it draws. Implicit pictures count if the control has some.
     """
     for concept, measured in controls.items():
         calibration = read_calibration(measured)
@@ -114,13 +115,15 @@ def check_reach(controls: Mapping[str, Sequence[Measurement]], settings: AuditSe
         if find(measured, IMPLICIT) is not None:
             counts["implicit"] = settings.implicit
         name = min(counts, key=lambda kind: counts[kind])
-        if calibration is None or calibration.bound(0, counts[name]) <= settings.limit:
+        bound = calibration.bound(0, counts[name]) if calibration else upper_bound(0, counts[name])
+        if bound <= settings.limit:
             continue
-        least = least_pictures(calibration, settings.limit)
-        remedy = "choose another --detector" if least is None else f"set [audit] {name} to at least {least}"
+        missed, least = "", pictures_for(settings.limit)
+        if calibration:
+            missed = f"its detector missed {calibration.missed} of {calibration.positives} calibration pictures, so "
+            least = least_pictures(calibration, settings.limit)
+        remedy = "choose another --detector" if least is None else f"ask for at least {least} {name} pictures"
         raise ConfigError(
-            f"an audit of {concept!r} with {counts[name]} {name} pictures cannot pass: its detector missed "
-            f"{calibration.missed} of {calibration.positives} calibration pictures, so even none shown gives a bound "
-            f"of {show_value(calibration.bound(0, counts[name]), 'share')}, and the limit is "
-            f"{show_value(settings.limit, 'share')}; {remedy}"
+            f"an audit of {concept!r} with {counts[name]} {name} pictures cannot pass: {missed}even none shown gives a "
+            f"bound of {show_value(bound, 'share')}, and the limit is {show_value(settings.limit, 'share')}; {remedy}"
         )

@@ -11,6 +11,13 @@ from pruneguard.bundle import DRAWN, ELSEWHERE, IMPLICIT, Audit, BundleDraft
 from pruneguard.evaluation.audit import AuditResult, AuditSettings
 from pruneguard.measurement import Measurement, find
 
+_KINDS = {
+    DRAWN: "that call for the concept",
+    IMPLICIT: "whose prompts do not name the concept",
+    ELSEWHERE: "that do not call for the concept",
+}
+"""The rates whose pictures an audit must not choose anew, and the words for these."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -82,6 +89,8 @@ def objection(
     * On the same weights an audit that replaces a failed one, and every passed one, needs the detector and the seed of
       the earlier audit, at least as many pictures of each kind, and a space that covers the earlier one's. A failed one
       too: otherwise a small failure from a seed that is known to pass could stand in between.
+    * After a failure on the same weights another number of pictures, or another space, draws other pictures. So each
+      kind keeps its number, or has at least twice as many, and a wider space asks for twice as many of each.
     """
     same = earlier if earlier and sorted(new.digests.values()) == sorted(earlier.digests.values()) else None
     if not new.passed and (same is None or same.passed):
@@ -91,7 +100,7 @@ def objection(
         ours, other = new.drawn.protocol.detector, same.drawn.protocol.detector
         return f"the earlier audit of the same weights was read by {other}, this one by {ours}"
     least = trained if new.passed else None
-    if reason := _fewer(new, same, least, counts or {}) or _narrower(new, same, least):
+    if reason := _fewer(new, same, least, counts or {}) or _narrower(new, same, least) or _drawn_anew(new, same):
         return f"it {verb} on {reason}"
     if same and _first_seed(new.drawn) != _first_seed(same.drawn):
         first, begun = _first_seed(new.drawn), _first_seed(same.drawn)
@@ -101,16 +110,26 @@ def objection(
 
 def _fewer(new: Audit, same: Audit | None, trained: AuditSettings | None, counts: Mapping[str, int]) -> str:
     """Why an audit has too few pictures, in words; `same` is an earlier audit of the same weights."""
-    for name, words in (
-        (DRAWN, "that call for the concept"),
-        (IMPLICIT, "whose prompts do not name the concept"),
-        (ELSEWHERE, "that do not call for the concept"),
-    ):
+    for name, words in _KINDS.items():
         drawn, before = find(new.measurements, name), find(same.measurements, name) if same else None
         asked = _asked(name, drawn, trained, counts.get(name, 0)) if trained else 0
         count, needed = drawn.count if drawn else 0, max(before.count if before else 0, asked)
         if count < needed:
             return f"{count} pictures {words}; at least {needed} are needed"
+    return ""
+
+
+def _drawn_anew(new: Audit, same: Audit | None) -> str:
+    """How an audit evades an earlier failure of the same weights, in words; empty if it does not."""
+    if same is None or same.passed:
+        return ""
+    wider = new.space != same.space
+    for name, words in _KINDS.items():
+        drawn, before = find(new.measurements, name), find(same.measurements, name)
+        count, failed = (drawn.count or 0) if drawn else 0, (before.count or 0) if before else 0
+        if failed and count < 2 * failed and (wider or count != failed):
+            again = "" if wider else f"the {failed} of the failed audit, or "
+            return f"{count} pictures {words}; {again}at least {2 * failed} are needed after a failure"
     return ""
 
 
