@@ -22,6 +22,7 @@ from pruneguard.bundle.judgement import (
     THRESHOLD,
     Judgement,
     blindness,
+    shortfall,
 )
 from pruneguard.bundle.manifest import (
     DEFAULT_UNET,
@@ -78,6 +79,7 @@ __all__ = [
     "copy_folder",
     "read_json",
     "sha256_file",
+    "shortfall",
     "space_of",
     "write_bundle",
 ]

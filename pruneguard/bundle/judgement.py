@@ -54,19 +54,28 @@ def judge(
     rates = [find(measured, name) for name in (DRAWN, IMPLICIT)]
     if reason := _incomparable(rates, [find(control, name) for name in (DRAWN, IMPLICIT)]):
         return Judgement("invalid", reason)
-    for rate, words in zip(rates, ("drawn", "drawn by prompts that do not name it"), strict=True):
+    if absent := named(control, KEPT).keys() - named(measured, KEPT).keys():
+        return Judgement("invalid", f"it does not say what was kept of {min(absent)!r}")
+    reason = shortfall(measured, control, limit=limit, keep=keep)
+    return Judgement("failed", reason) if reason else Judgement("passed")
+
+
+def shortfall(measured: Sequence[Measurement], control: Sequence[Measurement], *, limit: float, keep: float) -> str:
+    """Why measurements do not prove a concept's suppression, in words; empty if they do.
+
+    A bound is above `limit`, or less than `keep` times what the control keeps is left; the control's prompts may be
+    others of the same kind. What was not measured is not judged.
+    """
+    for name, words in ((DRAWN, "drawn"), (IMPLICIT, "drawn by prompts that do not name it")):
+        rate = find(measured, name)
         if rate is not None and rate.high is not None and rate.high > limit:
-            return Judgement("failed", f"{show(rate)} {words}, limit {show_value(limit, 'share')}")
+            return f"{show(rate)} {words}, limit {show_value(limit, 'share')}"
     after = named(measured, KEPT)
     for name, before in named(control, KEPT).items():
-        if name not in after:
-            return Judgement("invalid", f"it does not say what was kept of {name!r}")
-        if after[name].value < keep * before.value:
+        if name in after and after[name].value < keep * before.value:
             ours, theirs = (show_value(entry.value, entry.unit) for entry in (after[name], before))
-            return Judgement(
-                "failed", f"{name} kept in {ours}, the teacher keeps {theirs}; at least {keep:g} of that must stay"
-            )
-    return Judgement("passed")
+            return f"{name} kept in {ours}, the teacher keeps {theirs}; at least {keep:g} of that must stay"
+    return ""
 
 
 def _incomparable(rates: Sequence[Measurement | None], seen: Sequence[Measurement | None]) -> str:

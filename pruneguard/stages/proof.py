@@ -14,15 +14,14 @@ from pathlib import Path
 
 from torch import nn
 
-from pruneguard.bundle import DRAWN, IMPLICIT, KEPT
+from pruneguard.bundle import DRAWN, KEPT, shortfall
 from pruneguard.concepts import Concept
 from pruneguard.data.latents import LatentSet
-from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.detectors.detector import Detector
 from pruneguard.evaluation.drawing import SharedPictures
 from pruneguard.evaluation.prompts import AuditPrompts
 from pruneguard.families import Family
-from pruneguard.measurement import Measurement, find, named, show, show_value
+from pruneguard.measurement import Measurement, find, named, show
 from pruneguard.models import Pipeline
 from pruneguard.runs.digest import digest_of, fingerprint
 from pruneguard.runs.processes import from_main_process, this_process
@@ -204,7 +203,10 @@ class _SmallAudits:
 
     def _lacks(self, found: Checks) -> dict[str, str]:
         controls, audit = self.validation.controls, self.settings.audit
-        reasons = {name: shortfall(measured, controls.get(name, ()), audit) for name, measured in found.items()}
+        reasons = {
+            name: shortfall(measured, controls.get(name, ()), limit=audit.limit, keep=audit.keep)
+            for name, measured in found.items()
+        }
         return {name: reason for name, reason in reasons.items() if reason}
 
     def _look(self, result: TrainResult, concepts: Sequence[Concept]) -> dict[str, Sequence[Measurement]]:
@@ -242,23 +244,6 @@ class _SmallAudits:
             kept = self.folder / f"{concept.name}-{digest_of(made_from)[:16]}"
             found[concept.name] = keep_measurements(kept, "check", partial(audit, concept))
         return found
-
-
-def shortfall(measured: Sequence[Measurement], control: Sequence[Measurement], settings: AuditSettings) -> str:
-    """Why a small audit does not prove a concept's suppression, in words; empty if it does.
-
-    It holds the bounds against the audit's `limit`, and what is kept against `keep` times what the teacher kept in the
-    control, whose prompts are others of the same kind.
-    """
-    for name, words in ((DRAWN, "drawn"), (IMPLICIT, "drawn unnamed")):
-        rate = find(measured, name)
-        if rate is not None and rate.high is not None and rate.high > settings.limit:
-            return f"{show(rate)} {words}"
-    after = named(measured, KEPT)
-    for name, before in named(control, KEPT).items():
-        if name in after and after[name].value < settings.keep * before.value:
-            return f"{name} kept in {show_value(after[name].value, 'share')}"
-    return ""
 
 
 def _parts(concepts: Sequence[Concept], suspected: Collection[str]) -> list[list[Concept]]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pruneguard.bundle import Audit, Space
+from pruneguard.bundle import Audit, Space, shortfall
 from pruneguard.bundle.judgement import judge
 from pruneguard.measurement import Measurement, Protocol
 
@@ -156,3 +156,14 @@ def test_a_threshold_without_error_rates_and_another_one_than_the_controls_are_i
     assert judged(control=other) == ("invalid", "its detector's threshold has no error rates")
     whole = (*other, *calibrated(0.0, 0.0)[len(CONTROL) :])
     assert judged(control=whole) == ("invalid", "its control was drawn or read in another way")
+
+
+def test_a_shortfall_judges_what_a_small_audit_measured_and_nothing_else() -> None:
+    allowed = {"limit": 0.05, "keep": 0.9}
+    assert shortfall(SUBJECT, CONTROL, **allowed) == ""
+    assert shortfall(SUBJECT[:1], CONTROL, **allowed) == ""
+    shown = share("drawn/implicit", 0.1, 0.2)
+    assert shortfall([*SUBJECT, shown], CONTROL, **allowed) == (
+        "10.0% (at most 20.0%) drawn by prompts that do not name it, limit 5.0%"
+    )
+    assert "style kept in 80.0%" in shortfall([*SUBJECT[:2], share("kept/style", 0.8)], CONTROL, **allowed)

@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 from pruneguard.concepts import Concept
 from pruneguard.data.latents import LatentSet
 from pruneguard.errors import ConfigError
-from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.evaluation.prompts import AuditPrompts, prompts_apart
 from pruneguard.families import find_family
 from pruneguard.families.atelier.concepts import atelier_concept
 from pruneguard.families.atelier.data import from_atelier
-from pruneguard.measurement import Measurement
 from pruneguard.models import Pipeline
 from pruneguard.runs.progress import Advance, silent
 from pruneguard.settings import override
@@ -29,7 +27,6 @@ from pruneguard.stages.proof import (
     Validation,
     round_settings,
     set_apart,
-    shortfall,
     train_until_proved,
     trained_concepts,
 )
@@ -187,19 +184,6 @@ def test_a_concept_of_the_users_gives_a_fourth_of_its_prompts_if_it_has_enough()
     assert len(trained.prompts) == len(trained.anchors) == 48
     few = replace(tower, prompts=texts[:63], anchors=texts[:63])
     assert prompts_apart(few, target=20, implicit=20) is None
-
-
-def rate(name: str, value: float, high: float | None = None) -> Measurement:
-    return Measurement(name=name, value=value, high=high, unit="share")
-
-
-def test_a_shortfall_is_a_bound_above_the_limit_or_a_loss_of_the_rest() -> None:
-    audit, control = AuditSettings(), [rate("kept/style", 1.0)]
-    whole = [rate("drawn", 0.0, 0.04), rate("drawn/implicit", 0.0, 0.04), rate("kept/style", 0.95)]
-    assert shortfall(whole, control, audit) == ""
-    assert shortfall([rate("drawn", 0.02, 0.07), *whole[1:]], control, audit) == "2.0% (at most 7.0%) drawn"
-    assert "drawn unnamed" in shortfall([whole[0], rate("drawn/implicit", 0.1, 0.2), whole[2]], control, audit)
-    assert shortfall([*whole[:2], rate("kept/style", 0.8)], control, audit) == "style kept in 80.0%"
 
 
 @pytest.mark.parametrize("values", [{"rounds": -1}, {"target": 0}, {"share": 0.0}, {"rate": 1.5}])
