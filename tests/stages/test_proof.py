@@ -82,7 +82,7 @@ def test_training_goes_on_until_its_own_audit_passes(
     proved = prove(tiny_pipeline, data, settings, Scripted(bad=1), tmp_path, said.append)
     assert (proved.rounds, proved.steps, proved.missing) == (1, 3, ())  # two steps, and half as many again
     told = [(advance.done, advance.detail) for advance in said if advance.phase == "prove"]
-    assert told == [(0, "waits for glow: 100.0% (at most 100.0%) drawn"), (1, "glow 0.0% (at most 31.2%)")]
+    assert told == [(0, "waits for glow: 100.0% (at most 100.0%) drawn, limit 35.0%"), (1, "glow 0.0% (at most 31.2%)")]
 
 
 def test_a_run_that_gives_up_says_what_it_reached(
@@ -90,8 +90,8 @@ def test_a_run_that_gives_up_says_what_it_reached(
 ) -> None:
     proved = prove(tiny_pipeline, data, settings, Scripted(bad=9), tmp_path)
     assert (proved.rounds, proved.steps) == (2, 4)
-    assert proved.missing == ("glow: 100.0% (at most 100.0%) drawn",)
-    lacks = "; its own checks still find glow: 100.0% (at most 100.0%) drawn"
+    assert proved.missing == ("glow: 100.0% (at most 100.0%) drawn, limit 35.0%",)
+    lacks = "; its own checks still find glow: 100.0% (at most 100.0%) drawn, limit 35.0%"
     assert proved.show() == f"4 steps with 2 further rounds{lacks}"
     assert replace(proved, rounds=1, missing=()).show() == "4 steps with 1 further round"
 
