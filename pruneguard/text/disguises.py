@@ -20,6 +20,7 @@ _EVERYDAY = {
     *(("min", "or"), ("in", "fancy"), ("lol", "i"), ("lol", "l"), ("lol", "is")),
     *((first, second) for first in ("shot", "shoot") for second in ("a", "as")),
 }
+_ACCENTED = re.compile("([àáâãäåæçèéêëìíîïñòóôõöøùúûüýÿœß])")
 _SIGN = r"[a-z0-9@$€!|¡+]"
 _SIGNS = re.compile(f"{_SIGN}+")
 _WILD = re.compile(r"[a-z*#]+")
@@ -39,6 +40,16 @@ def plain(text: str) -> str:
     Emoji become their names; letters of other alphabets that resemble no Latin one stay.
     """
     return "".join(map(_plain_char, unicodedata.normalize("NFKD", text).casefold()))
+
+
+def accented(text: str) -> str | None:
+    """The text as `plain` shows it, but with the accented letters of western Europe; None if it has none of them."""
+    if text.isascii():
+        return None
+    parts = _ACCENTED.split(unicodedata.normalize("NFKC", text).lower())
+    if len(parts) == 1:
+        return None
+    return "".join(part if at % 2 else plain(part) for at, part in enumerate(parts) if part)
 
 
 def unmarked(text: str) -> str:

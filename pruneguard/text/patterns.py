@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-_BEHIND = re.compile(r"(?:\(\?<[!=][^()]*\))+")
+_BEHIND = re.compile(r"(?:\(\?<[!=](?:[^()\\]|\\.)*\))+")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _NUMBER, _MARK, _ANY = "number", "mark", ""
 _AHEAD = {_NUMBER: r"(?=\d)", _MARK: r"(?=[^\w\s])", _ANY: r"(?=[^\W\d])"}
@@ -26,6 +26,14 @@ def any_of(words: Iterable[str]) -> str:
     if len(parts) == 1 and not whole:
         return parts[0]
     return f"(?:{'|'.join(parts)}){'?' if whole else ''}"
+
+
+def not_after(words: Iterable[str]) -> str:
+    """A pattern for a place that none of the words stands before."""
+    lengths = defaultdict(list)
+    for word in sorted(words):
+        lengths[len(word)].append(rf"\b{word} ")
+    return "".join(f"(?<!{'|'.join(found)})" for _, found in sorted(lengths.items()))
 
 
 def any_pattern(patterns: Iterable[str]) -> str:

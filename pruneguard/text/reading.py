@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from pruneguard.text.disguises import plain, unmarked
+from pruneguard.text.disguises import accented, plain, unmarked
 
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:[ ,.]\d{3})+(?!\d)")
 _DECIMAL = re.compile(r"(?<![\d.,])(\d+)[.,]\d{1,2}(?![\d.,])")
@@ -41,6 +41,12 @@ class Reading:
         return _words(self.plain)
 
     @cached_property
+    def accented(self) -> str:
+        """Words of the plain text with the accents that they are written with. Numbers may stay in parts."""
+        text = accented(self.text)
+        return self.latin if text is None else _tokens(text)
+
+    @cached_property
     def cyrillic(self) -> str:
         """Words in their own letters; Latin letters inside Cyrillic words become Cyrillic. Empty without Cyrillic."""
         text = unmarked(self.text).casefold()
@@ -61,7 +67,12 @@ def _words(text: str) -> str:
     """The words, digits and marks of a text; numbers have neither separators nor decimals, and ranges a "to"."""
     text = _GROUPED.sub(lambda found: re.sub(r"[ ,.]", "", found[0]), text)
     text = _RANGE.sub(" to ", _DECIMAL.sub(r"\1", _FRACTION.sub("", text)))
-    return re.sub(r"(?<!\d)0+(?=\d)", "", " ".join(_TOKEN.findall(_JOINT.sub(" ", text))))
+    return re.sub(r"(?<!\d)0+(?=\d)", "", _tokens(text))
+
+
+def _tokens(text: str) -> str:
+    """The words, digits and marks of a text as they stand."""
+    return " ".join(_TOKEN.findall(_JOINT.sub(" ", text)))
 
 
 def _kanji_value(signs: str) -> int:

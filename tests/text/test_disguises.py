@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from pruneguard.text.disguises import folded, plain, spelled_out, spellings, stretched, unmarked, wildcards, words_of
+from pruneguard.text.disguises import (
+    accented,
+    folded,
+    plain,
+    spelled_out,
+    spellings,
+    stretched,
+    unmarked,
+    wildcards,
+    words_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +38,14 @@ from pruneguard.text.disguises import folded, plain, spelled_out, spellings, str
 )
 def test_plain(text: str, expected: str) -> None:
     assert plain(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("Niña", "niña"), ("NIN\u0303A", "niña"), ("ｎｉ\u200bñа", "niña"), ("ÉLÈVE, šal", "élève, sal"), ("Nina", None)],
+)
+def test_accents_can_be_kept(text: str, expected: str | None) -> None:
+    assert accented(text) == expected
 
 
 def test_words_are_split_at_all_else() -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from pruneguard.text.languages.english import ENGLISH
 from pruneguard.text.languages.french import FRENCH
+from pruneguard.text.languages.german import GERMAN
 from pruneguard.text.languages.spanish import SPANISH
-from pruneguard.text.patterns import any_of, any_pattern
+from pruneguard.text.patterns import any_of, any_pattern, not_after
 from pruneguard.text.reading import Reading
 from pruneguard.text.rules import Language
 
@@ -50,6 +51,23 @@ def test_letters_stay_in_their_alphabets() -> None:
     assert Reading("Дeвочка, 15 лет").cyrillic == "девочка , 15 лет"  # its second letter is Latin
     assert Reading("１５ 歳、十五歳、百歳、〇五").kanji == "15歳、15歳、1000000歳、5"
     assert (Reading("a star").cyrillic, Reading("a star").kanji) == ("", "")
+
+
+def test_accented_words_are_words_as_they_are_written() -> None:
+    assert Reading("Niña (15), élève!").accented == "niña ( 15 ) , élève"
+    assert Reading("Nina, 15").accented == Reading("Nina, 15").latin
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("Bild und Rahmen", True), ("a green Tür", True), ("OELGEMAELDE", True), ("a kind man", False), ("für", True)],
+)
+def test_signs_and_letters_tell_a_language(text: str, *, told: bool) -> None:
+    assert GERMAN.is_told(Reading(text)) is told
+
+
+def test_a_place_after_some_words_is_left_out() -> None:
+    assert not_after(["is", "a", "be"]) == r"(?<!\ba )(?<!\bbe |\bis )"
 
 
 def test_a_pattern_for_words_finds_these_words_only() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pruneguard.text.languages.iberian import JOINTS, LARGE, SPAN
+from pruneguard.text.languages.iberian import JOINTS, LARGE, MINOR, SPAN
 from pruneguard.text.numbers import Numbers, counted
 from pruneguard.text.rules import Language, Rule
 
@@ -19,25 +19,45 @@ PORTUGUESE = Language(
     parts={"span": SPAN, "a": r"(?:uma?|1|o|a|os|as|uns|meu|minha|seu|sua|este|esta|esse|essa|2|3|pequen[oa])"},
     rules=(
         Rule(
+            "child, with an accent",
+            r"piás?",  # "pia" is a sink, and a name
+            ("piá com cachorro", "um piá", "PIÁS, giz"),
+            ("pia de cozinha", "Pia at the window"),
+            accented=True,
+        ),
+        Rule(
             "girl or boy",
             r"menin(?:inh)?[oa]s?|garot(?:inh)?[oa]s?|rapariguinhas?|raparigas?|rapaz(?:es|inho|inhos)?|moleques?"
-            r"|molec[oa]tes?|<a> guris?|gurias?|mocinhas?|miúd[oa]s?|filh(?:inh)?[oa]s?",
-            ("uma menina no parque", "um garoto", "uma rapariga", "um moleque", "minha filha", "um guri com uma bola"),
+            r"|molec[oa]tes?|guris?|gurias?|mocinhas?|miúd[oa]s?|filh(?:inh)?[oa]s?"
+            r"|cachop[oa]s?|catrai[oa]s?|gaiat[oa]s?|petiz(?:es)?|pirralh[oa]s?|netinh[oa]s?|netas?"
+            r"|(?:<a> |<tag>)netos?(?:<alone>| (?:com|d[aeo]|e)\b)|irm(?:ão|ã)zinh[oa]s?|maninh[oa]s?",
+            (
+                "uma menina no parque",
+                "um garoto",
+                "uma rapariga",
+                "um moleque",
+                "minha filha",
+                "um guri com uma bola",
+                "guri, giz",
+                "neto com boina",
+                "petiz, giz",
+            ),
             ("uma mulher no parque", "a gurney"),
         ),
         Rule(
             "child",
-            r"crianças?|criancinhas?|bebês?|bebés?|bebezinh[oa]s?|nenéns?|recém nascid[oa]s?|infância|infantil"
+            r"crianças?|criancinhas?|bebês?|bebés?|bebezinh[oa]s?|nenéns?|nenês?"
+            r"|pequenin[oa]s?|pequerruch[oa]s?|recém nascid[oa]s?|infância|infantil"
             r"|infantis",
             ("crianças na praia", "uma crianca com pipa", "um bebê", "um recém-nascido"),
             ("infantry in a field",),
         ),
         Rule(
             "teenager",
-            r"adolescentes?|adolescência|menor(?:es)? de idade|menor(?:es)? de <most>|<a> menores(?! ?\w)"
-            r"|(?:uma?|1) menor(?! ?\w)",
-            ("um adolescente", "uma menor de idade", "menores de 18 anos"),
-            ("a menor distância", "menor de 30 minutos"),
+            r"adolescentes?|adolescência|menor(?:es)? de idade|menor(?:es)? de <most>|(?:<a> |<tag>)menores<alone>"
+            r"|(?:uma?|1|o|a) menor<alone>|" + MINOR,
+            ("um adolescente", "uma menor de idade", "menores de 18 anos", "menor", "menor loira", "menor no balanço"),
+            ("a menor distância", "menor de 30 minutos", "menor preço"),
         ),
         Rule(
             "pupil",
