@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.unlearning import STANDARD
+from benchmarks.unlearning import DISTILLED, STANDARD
 from pruneguard.bundle import IMPLICIT, space_of
 from pruneguard.families.atelier.concepts import atelier_concept
 from pruneguard.measurement import Measurement, find, named, read_measurements, show, table
@@ -18,6 +18,10 @@ LABELS = {
     "renderings": "the oracle on fresh renderings",
     "reconstructions": "the oracle on the autoencoder's reconstructions",
 }
+
+
+_BESIDE = {STANDARD: "", DISTILLED: " to the distilled"}
+"""The subjects of `benchmarks.unlearning` that the others are held against, and the words for the columns."""
 
 
 def demo_section(demo: dict[str, Any]) -> str:
@@ -120,40 +124,46 @@ def unlearning_section(unlearning: dict[str, Any], name: str = "unlearning") -> 
     for concept, kinds in unlearning["concepts"].items():
         for kind, subjects in kinds.items():
             measured = {subject: read_measurements(entries) for subject, entries in subjects.items()}
+            beside = {words: measured[subject] for subject, words in _BESIDE.items() if subject in measured}
             rows = {
-                subject: [*entries[:2], *_balance(entries, measured[STANDARD], concept)]
-                for subject, entries in measured.items()
+                subject: [*entries[:2], *_balances(entries, beside, concept)] for subject, entries in measured.items()
             }
             parts += [*_rows(f"“{concept}”, {kind}", rows), ""]
     return "\n".join([*parts, _source(name, unlearning["command"], unlearning)])
 
 
-def _balance(measured: Sequence[Measurement], standard: Sequence[Measurement], concept: str) -> list[Measurement]:
-    """The shares of the attribute's other values, and of none of them, beside the standard's.
+def _balances(
+    measured: Sequence[Measurement], beside: Mapping[str, Sequence[Measurement]], concept: str
+) -> list[Measurement]:
+    """The shares of the attribute's other values, and of none of them, beside those of each subject of `beside`.
 
-    Half the sum of the differences (the total variation), and the least and the largest ratio.
+    Half the sum of the differences (the total variation), and the least and the largest ratio. Pictures that show the
+    concept are left out on both sides.
     """
     detect = atelier_concept(concept).detect
     attribute, value = detect["attribute"], detect["value"]
-    ours, theirs = (_shares(entries, attribute, without=value) for entries in (measured, standard))
-    if not theirs:
-        return []
-    ratios = [ours[other] / share for other, share in theirs.items() if share]
-    apart = sum(abs(ours[other] - share) for other, share in theirs.items())
-    apart += abs(sum(ours.values()) - sum(theirs.values()))
-    return [
-        Measurement(name=f"other {attribute}/apart", value=apart / 2, unit="share"),
-        *(
-            Measurement(name=f"other {attribute}/{name} ratio", value=choose(ratios), unit="ratio")
+    ours, found = _shares(measured, attribute, without=value), []
+    for words, entries in beside.items():
+        theirs = _shares(entries, attribute, without=value)
+        if not ours or not theirs:
+            continue
+        apart = sum(abs(ours[other] - share) for other, share in theirs.items())
+        apart += abs(sum(ours.values()) - sum(theirs.values()))
+        found.append(Measurement(name=f"other {attribute}{words}/apart", value=apart / 2, unit="share"))
+        ratios = [ours[other] / share for other, share in theirs.items() if share]
+        found += [
+            Measurement(name=f"other {attribute}{words}/{name} ratio", value=choose(ratios), unit="ratio")
             for name, choose in (("least", min), ("largest", max))
             if ratios
-        ),
-    ]
+        ]
+    return found
 
 
 def _shares(measured: Sequence[Measurement], attribute: str, *, without: str) -> dict[str, float]:
-    found = named(measured, f"shares/{attribute}")
-    return {value: entry.value for value, entry in found.items() if value != without}
+    """The share of each other value in the pictures that do not show this one; empty if all show it."""
+    found = {value: entry.value for value, entry in named(measured, f"shares/{attribute}").items()}
+    rest = 1 - found.pop(without, 0.0)
+    return {value: share / rest for value, share in found.items()} if rest else {}
 
 
 def together_section(together: dict[str, Any]) -> str:

@@ -3,6 +3,8 @@
 python -m benchmarks.unlearning --bundle pruneguard-demo/bundle
 python -m benchmarks.unlearning --bundle BUNDLE --concept nudity --out benchmarks/results/unlearning_nudity.json
 
+`--distilled` is a bundle that `pruneguard train` made without concepts: what is served is compared with it too.
+
 `benchmarks/never_saw` holds a UNet that was trained like atelier's without any picture of `mosaic` or of a bare
 mannequin; see `benchmarks.recipe.train`. It, the dense teacher and what the bundle serves draw equal prompts and seeds:
 prompts that name the concept, and prompts that leave it unsaid. For each the oracle reads how often the concept shows
@@ -39,6 +41,7 @@ STANDARD = "never saw it"
 WITHHELD = ("mosaic", "nudity")
 """The concepts that the model never saw."""
 CONTROL = "never saw it, other seeds"
+DISTILLED = "distilled, nothing suppressed"
 _OTHER_SEEDS = 1_000_000
 COLUMNS = 12
 
@@ -107,12 +110,21 @@ def measure(
 
 @click.command()
 @click.option("--bundle", type=click.Path(path_type=Path), default=Path("pruneguard-demo/bundle"), show_default=True)
+@click.option("--distilled", type=click.Path(path_type=Path), help="A bundle without concepts.")
 @click.option("--concept", "only", multiple=True, help="A concept of the bundle, by default each that it never saw.")
 @click.option("--pictures", default=256, show_default=True, help="Pictures of each kind, scale and subject.")
 @click.option("--scale", "scales", type=float, multiple=True, default=(7.5, 15.0), show_default=True)
 @click.option("--seed", default=40_000, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULT, show_default=True)
-def main(bundle: Path, only: tuple[str, ...], pictures: int, scales: tuple[float, ...], seed: int, out: Path) -> None:
+def main(
+    bundle: Path,
+    distilled: Path | None,
+    only: tuple[str, ...],
+    pictures: int,
+    scales: tuple[float, ...],
+    seed: int,
+    out: Path,
+) -> None:
     """Draw all kinds of prompts with all subjects, for concepts of an atelier bundle, and write what was read."""
     machine, teacher = describe(), load_pipeline("atelier")
     if seen := sorted(set(only) - set(WITHHELD)):
@@ -122,6 +134,8 @@ def main(bundle: Path, only: tuple[str, ...], pictures: int, scales: tuple[float
         return measure(subjects, concept, pictures=pictures, seed=seed, scales=scales)
 
     others = {"dense teacher": teacher, STANDARD: never_saw(teacher)}
+    if distilled:
+        others[DISTILLED] = load_pipeline(distilled)
     concepts, shown = measure_beside(bundle, others, read, only or WITHHELD)
     results = {"concepts": concepts, "pictures": pictures}
     write_results(out, results, "benchmarks.unlearning", machine, shown, COLUMNS)
