@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,14 @@ def test_a_local_teacher_must_be_given_again_and_be_the_same(
     tiny_pipeline.save(tmp_path / "other")
     with pytest.raises(ConfigError, match="other has another vae than the teacher of this bundle; give the --teacher"):
         _source(bundle, str(tmp_path / "other"))
+
+
+def test_a_teacher_draws_controls_with_the_solver_that_training_chose(tiny_folder: Path, tmp_path: Path) -> None:
+    teacher = shutil.copytree(tiny_folder, tmp_path / "ddim")
+    config = teacher / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"_class_name": "DDIMScheduler"}))
+    bundle = prune_bundle(RunSettings.resolve(str(teacher), TABLES, scheduler="pndm"), tmp_path / "out", silent)
+    assert type(_source(bundle, str(teacher)).scheduler).__name__ == "PNDMScheduler"
 
 
 def test_a_folder_called_atelier_is_not_taken_for_the_embedded_model(tiny_folder: Path, tmp_path: Path) -> None:

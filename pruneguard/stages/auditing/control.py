@@ -23,7 +23,7 @@ from pruneguard.measurement import Measurement, find
 from pruneguard.models import Pipeline
 from pruneguard.runs.digest import digest_of, fingerprint
 from pruneguard.runs.progress import OnProgress
-from pruneguard.runtime import Components, SamplerSettings, torch_components
+from pruneguard.runtime import Components, torch_components
 from pruneguard.settings import plain
 from pruneguard.stages.auditing.calibration import calibrated, measure_calibration, recorded_calibration
 from pruneguard.stages.auditing.drawing import audit_components
@@ -167,7 +167,7 @@ def _source(bundle: Bundle, teacher: str | None) -> Pipeline:
     try:
         if named is None:
             raise ModelError("its lineage names no model that is known everywhere")
-        solver = SamplerSettings.from_dict(bundle.manifest.sampler).solver  # training may have chosen another one
+        solver = bundle.manifest.sampler.get("solver")  # training may have chosen another than the teacher's own
         loaded = load_teacher(named[0], solver, named[1])
     except ModelError as error:
         raise ConfigError(
