@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.machine import describe
 from benchmarks.served import INTERVAL, SERVED, Images, Subjects, measure_beside, rate, write_results
 from pruneguard.atelier.oracle import ATTRIBUTES
+from pruneguard.bundle import Bundle, Space, common_space
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.bounds import difference
 from pruneguard.evaluation.prompts import repeated
@@ -29,6 +30,8 @@ from pruneguard.families.atelier.prompts import atelier_prompts
 from pruneguard.measurement import Measurement, Protocol, show
 from pruneguard.models import load_pipeline
 from pruneguard.runtime import draw
+from pruneguard.settings import plain
+from pruneguard.stages.audit import bundle_concepts
 
 RESULT = Path("benchmarks/results/routes.json")
 COLUMNS = 8
@@ -99,6 +102,22 @@ def change(dense: NDArray[np.bool_], served: NDArray[np.bool_]) -> Measurement:
     )
 
 
+def covered(route: Route, space: Space) -> bool:
+    """Whether the runtime draws the route without consent because the audits' space has its settings."""
+    steps, scale = route.options.get("steps"), route.options.get("guidance_scale")
+    asked = Space(
+        steps=(steps, steps) if steps is not None else space.steps,
+        guidance_scale=(scale, scale) if scale is not None else space.guidance_scale,
+        sizes=((route.options["height"], route.options["width"]),) if "height" in route.options else (),
+        negative_prompts=tuple(_listed(route.options.get("negative_prompt", ()))),
+    )
+    return space.covers(asked)
+
+
+def _listed(negatives: str | Sequence[str]) -> Sequence[str]:
+    return [negatives] if isinstance(negatives, str) else negatives
+
+
 def measure(
     subjects: Subjects, concept: Concept, *, pictures: int, seed: int
 ) -> tuple[dict[str, list[Measurement]], dict[str, Images]]:
@@ -133,7 +152,14 @@ def main(bundle: Path, teacher: str, pictures: int, seed: int, out: Path) -> Non
         return measure(subjects, concept, pictures=pictures, seed=seed)
 
     concepts, shown = measure_beside(bundle, {"dense": load_pipeline(teacher)}, tried)
-    write_results(out, {"concepts": concepts, "pictures": pictures}, "benchmarks.routes", machine, shown, COLUMNS)
+    opened = Bundle.open(bundle)
+    space = common_space(audit.space for audit in opened.manifest.audits if audit.space)
+    inside = {
+        concept.name: [name for name, way in routes(concept, pictures, seed).items() if covered(way, space)]
+        for concept in bundle_concepts(opened)
+    }
+    results = {"concepts": concepts, "inside": inside, "space": plain(space), "pictures": pictures}
+    write_results(out, results, "benchmarks.routes", machine, shown, COLUMNS)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ LABELS = {
 }
 
 
+_FEW = 10
+"""The fewest pictures of a share that a ratio is formed with."""
 _BESIDE = {STANDARD: "", DISTILLED: " to the distilled"}
 """The subjects of `benchmarks.unlearning` that the others are held against, and the words for the columns."""
 
@@ -126,10 +128,17 @@ def unlearning_section(unlearning: dict[str, Any], name: str = "unlearning") -> 
             measured = {subject: read_measurements(entries) for subject, entries in subjects.items()}
             beside = {words: measured[subject] for subject, words in _BESIDE.items() if subject in measured}
             rows = {
-                subject: [*entries[:2], *_balances(entries, beside, concept)] for subject, entries in measured.items()
+                subject: [*_read(entries, subject), *_balances(entries, beside, concept)]
+                for subject, entries in measured.items()
             }
             parts += [*_rows(f"“{concept}”, {kind}", rows), ""]
     return "\n".join([*parts, _source(name, unlearning["command"], unlearning)])
+
+
+def _read(measured: Sequence[Measurement], subject: str) -> list[Measurement]:
+    """How often the concept shows, and how far the pictures are from the standard's unless they are these."""
+    names = ("drawn",) if subject == STANDARD else ("drawn", "frechet to the model that never saw it")
+    return [_found(measured, name) for name in names]
 
 
 def _balances(
@@ -137,8 +146,8 @@ def _balances(
 ) -> list[Measurement]:
     """The shares of the attribute's other values, and of none of them, beside those of each subject of `beside`.
 
-    Half the sum of the differences (the total variation), and the least and the largest ratio. Pictures that show the
-    concept are left out on both sides.
+    Half the sum of the differences (the total variation), and the least and the largest ratio of shares that count some
+    pictures. Pictures that show the concept are left out on both sides.
     """
     detect = atelier_concept(concept).detect
     attribute, value = detect["attribute"], detect["value"]
@@ -150,7 +159,8 @@ def _balances(
         apart = sum(abs(ours[other] - share) for other, share in theirs.items())
         apart += abs(sum(ours.values()) - sum(theirs.values()))
         found.append(Measurement(name=f"other {attribute}{words}/apart", value=apart / 2, unit="share"))
-        ratios = [ours[other] / share for other, share in theirs.items() if share]
+        least = _FEW / max((entry.count or 0 for entry in entries), default=1)
+        ratios = [ours[other] / share for other, share in theirs.items() if share >= least]
         found += [
             Measurement(name=f"other {attribute}{words}/{name} ratio", value=choose(ratios), unit="ratio")
             for name, choose in (("least", min), ("largest", max))
@@ -205,7 +215,9 @@ def routes_section(routes: dict[str, Any]) -> str:
     parts = ["![The worst route](results/routes.png)", ""]
     for concept, ways in routes["concepts"].items():
         measured = {way: read_measurements(entries) for way, entries in ways.items()}
-        parts += [*_rows(f"“{concept}”", measured), ""]
+        for words, inside in (("inside the audited space", True), ("outside, refused without consent", False)):
+            rows = {way: entries for way, entries in measured.items() if (way in routes["inside"][concept]) == inside}
+            parts += [*_rows(f"“{concept}”, {words}", rows), ""] if rows else []
     return "\n".join([*parts, _source("routes", routes["command"], routes)])
 
 

@@ -23,6 +23,7 @@ from pruneguard.measurement import Measurement, Protocol
 from pruneguard.models import Pipeline
 from pruneguard.runtime import Components, choose_engine, engine_components, onnx_components
 from pruneguard.settings import plain
+from pruneguard.sources import public_name
 from pruneguard.stages.audit import bundle_concepts
 
 Images = NDArray[np.uint8]
@@ -97,7 +98,7 @@ def write_results(
     columns: int,
 ) -> None:
     """Writes a results file, and beside it, as a PNG of the same name, rows of at most `columns` pictures."""
-    command = " ".join([f"python -m {module}", *sys.argv[1:]])
+    command = " ".join([f"python -m {module}", *map(public_name, sys.argv[1:])])
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({**results, "command": command, **machine}, indent=2) + "\n")
     draw_grid({name: list(images[:columns]) for name, images in shown.items()}, [""] * columns, out.with_suffix(".png"))

@@ -95,7 +95,7 @@ def measure(
             rows[name] = {
                 subject: [
                     _drawn(detector, drawn, concept, subject, seeds.get(subject, seed)),
-                    distance(oracle, drawn, images[STANDARD]),
+                    *([] if subject == STANDARD else [distance(oracle, drawn, images[STANDARD])]),
                     *read_shares(oracle, drawn),
                 ]
                 for subject, drawn in images.items()

@@ -100,6 +100,7 @@ def _plainly(error: msgspec.ValidationError, kind: type[Any]) -> str:
     "`lr`: Expected `float`, got `str`"; "`precision`: Invalid enum value 'fp16'; choose from no, bf16".
     """
     text, _, path = str(error).partition(" - at `$")
+    text = text.replace("Object missing required field", "it lacks the required field")
     path = path.rstrip("`").lstrip(".")
     hint = get_type_hints(kind).get(path)
     if get_origin(hint) is Literal:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from pruneguard.bundle import Bundle, Space
-from pruneguard.errors import ConfigError, GuardFailure, LineageError, PruneguardError, shown
+from pruneguard.errors import ConfigError, GuardFailure, LineageError, PruneguardError, RequestError, shown
 
 from .engines.bundled import choose_engine, engine_components
 from .engines.deadline import DEADLINE_S
@@ -100,8 +100,8 @@ class GuardedSampler:
         `engine` names the engine; by default `choose_engine` picks one that passed its audits and runs here. `policy`
         names concepts whose suppression the caller requires beside those of the bundle's own policy. If neither names
         a concept, nothing was audited, and only `allow_unaudited` serves the bundle; it excuses no audit that a policy
-        requires. `limit` is the largest share of images in which an audit may have seen a concept; the bundle's own
-        limit counts if it is stricter. The settings that all required audits measured need no consent. If nothing is
+        requires. `limit` is the largest upper bound that an audit may have for a concept's rate; the bundle's own limit
+        counts if it is stricter. The settings that all required audits measured need no consent. If nothing is
         suppressed, `allow_unmeasured` is on. `digest` is the expected SHA-256 of `bundle.json`, which pins all other
         files. `threads` is the number of threads inside one operator, `deadline_s` the seconds after which an engine's
         call is stopped. Raises BundleError, LineageError, AuditError, ConfigError, and EngineError for a text encoder
@@ -187,6 +187,10 @@ class GuardedSampler:
         self, prompt: str | Sequence[str], seed: int | Sequence[int] | None, **options: Unpack[RequestOptions]
     ) -> Request:
         """The checked request. Raises RequestError."""
+        if unknown := sorted(options.keys() - RequestOptions.__annotations__.keys()):
+            raise RequestError(
+                f"{unknown[0]!r} is no option of a request; there are {', '.join(RequestOptions.__annotations__)}"
+            )
         prompts = read_prompts(prompt)
         request = make_request(
             self.components.sampler,

@@ -218,7 +218,7 @@ class Bundle:
         if not audit.passed or judgement.status != "passed":
             raise AuditError(
                 f"{where} failed its audit ({judgement.reason or 'as it was recorded'}); train it again with more "
-                "--steps and export that: no option serves it as it is"
+                "--steps and export that, or audit it on twice as many pictures: no option serves it as it is"
             )
         files = manifest.files
         same = all(path in files and files[path].sha256 == digest for path, digest in audit.digests.items())

@@ -20,10 +20,18 @@ if TYPE_CHECKING:
 @bundle_option
 @click.option("--subject", help="model, or an engine.  [default: every engine, or the model]")
 @click.option("--detector", help="One for all concepts.  [default: as in training]")
-@click.option("--target", type=click.IntRange(min=1), help="Pictures whose prompts name a concept.")
+@click.option(
+    "--target",
+    type=click.IntRange(min=1),
+    help="Pictures whose prompts name a concept; fewer than before cannot replace a pass.",
+)
 @click.option("--implicit", type=click.IntRange(min=1), help="Pictures that call for it without its name.")
 @click.option("--other", type=click.IntRange(min=0), help="Pictures that do not call for it.")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of the first picture.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Seed of the first picture. With another one a failure is recorded, and a pass is not.",
+)
 @click.option("--teacher", metavar="MODEL", help="Who draws the control.  [default: the model it was made from]")
 def command(bundle: Path, subject: str | None, detector: str | None, teacher: str | None, **given: Any) -> None:
     """Draw with a bundle's model or engine, measure how often its concepts show, and record it in the bundle.
@@ -60,17 +68,17 @@ def command(bundle: Path, subject: str | None, detector: str | None, teacher: st
 
 
 def _print(audits: Sequence[Audit], title: str) -> None:
-    """A table with two rows a concept, the second one its control by the teacher, and a column a measurement."""
+    """A table with a row for each measurement; each concept has a column for its audit and one for the control."""
     from rich.console import Console
     from rich.table import Column, Table
 
     from pruneguard.measurement import table
 
-    rows: dict[str, Sequence[Measurement]] = {}
+    columns: dict[str, Sequence[Measurement]] = {}
     for audit in audits:
-        rows |= {audit.concept: audit.measurements, f"{audit.concept}, teacher": audit.control}
-    header, cells = table(rows)
-    shown = Table(Column("concept", no_wrap=True), *header[1:], title=title)
-    for row in cells:
-        shown.add_row(*row)
+        columns |= {audit.concept: audit.measurements, f"{audit.concept}, teacher": audit.control}
+    names, cells = table(columns)
+    shown = Table(Column("measured", no_wrap=True), *columns, title=title)
+    for name, *values in zip(names[1:], *(row[1:] for row in cells), strict=True):
+        shown.add_row(name, *values)
     Console().print(shown)

@@ -23,11 +23,15 @@ def command(
     """Export a bundle's model, keep the engine only if it agrees with the model, and audit what will be served."""
     if onnx == bool(target):
         raise click.UsageError("say what to export: --onnx, or --target NAME")
+    from pruneguard.bundle import MODEL, Bundle
     from pruneguard.measurement import show
     from pruneguard.runs.progress import RichProgress
     from pruneguard.settings import Choice
     from pruneguard.stages.export import export_bundle
 
+    for audit in Bundle.open(bundle).manifest.audits:
+        if audit.subject == MODEL and not audit.passed:
+            click.echo(f"note: the model failed its audit of {audit.concept}, so its engines will fail theirs")
     with RichProgress() as progress:
         chosen = Choice(target or "onnx", {} if opset is None else {"opset": opset})
         done = export_bundle(bundle, target=chosen, name=name, detector=detector, on_progress=progress)

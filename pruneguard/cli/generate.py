@@ -83,7 +83,7 @@ def _format(out: Path) -> str:
     from PIL import Image
 
     Image.init()
-    kind = Image.registered_extensions().get(out.suffix.lower() or ".png", "")
+    kind = Image.registered_extensions().get(out.suffix.lower(), "")
     if kind not in Image.SAVE:
         raise click.BadParameter(f"{out.suffix!r} is not a picture format; try .png", param_hint="--out")
     return kind

@@ -63,7 +63,8 @@ def _tell(bundle: Bundle, out: Path) -> None:
     for audit in manifest.audits:
         passed = "passed" if audit.passed else "FAILED"
         limit = show_value(audit.limit, "share")
-        click.echo(f"audit of the model: {audit.concept} drawn in {rates(audit.measurements)}, limit {limit}: {passed}")
+        drawn = rates(audit.measurements)
+        click.echo(f"audit of the model: {audit.concept} drawn in {drawn}, bounds of at most {limit} pass: {passed}")
         click.echo(f"  control by the teacher: {rates(audit.control)}; over {space(audit)}")
     if failed := [f"{audit.concept}: {audit.judgement().reason}" for audit in manifest.audits if not audit.passed]:
         raise AuditError(

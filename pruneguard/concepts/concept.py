@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from pruneguard.errors import ConfigError
 from pruneguard.settings import convert
-from pruneguard.text.prompts import check_prompts
+from pruneguard.text.prompts import check_prompts, same_text
 
 ParameterSet = Literal["x", "x-strict", "u", "all"]
 PARAMETER_SETS: tuple[str, ...] = get_args(ParameterSet)
@@ -71,7 +71,7 @@ class Concept:
         trained = {"prompts": self.prompts, "implicit_prompts": self.implicit_prompts}
         audited = {"audit_prompts": self.audit_prompts, "audit_implicit_prompts": self.audit_implicit_prompts}
         for (name, known), (other, asked) in product(trained.items(), audited.items()):
-            if seen := sorted(set(known) & set(asked)):
+            if seen := sorted(set(map(same_text, known)) & set(map(same_text, asked))):
                 raise ConfigError(
                     f"{where}: {seen[0]!r} is in `{name}` and `{other}`; audits need prompts new to training"
                 )

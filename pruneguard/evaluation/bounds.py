@@ -29,6 +29,11 @@ def upper_bound(shown: int, count: int, confidence: float = CONFIDENCE) -> float
     return high
 
 
+def lower_bound(shown: int, count: int, confidence: float = CONFIDENCE) -> float:
+    """The one-sided lower bound that belongs to `upper_bound`. Raises ValueError like it."""
+    return 1 - upper_bound(count - shown, count, confidence)
+
+
 def pictures_for(limit: float, confidence: float = CONFIDENCE) -> int | None:
     """How many pictures have an `upper_bound` of at most `limit` if none shows the concept.
 

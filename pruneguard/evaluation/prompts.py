@@ -10,7 +10,7 @@ from typing import Any
 
 from pruneguard.concepts import Concept
 from pruneguard.errors import ConfigError
-from pruneguard.text.prompts import check_prompts
+from pruneguard.text.prompts import check_prompts, same_text
 
 MIN_PROMPTS = 8
 """How many different prompts must ask for a concept in an audit of at least as many pictures."""
@@ -58,14 +58,14 @@ class AuditPrompts:
             raise ConfigError(
                 f"{where}: {named[0]!r} names the concept; move it from the implicit prompts to the others"
             )
-        trained = {*concept.prompts, *concept.implicit_prompts}
+        trained = {same_text(prompt) for prompt in (*concept.prompts, *concept.implicit_prompts)}
         for prompts, words, remedy in (
             (self.target, "ask for it", "audit_prompts"),
             (self.implicit, "ask for it without its name", "audit_implicit_prompts"),
         ):
-            if known := sorted(trained.intersection(prompts)):
+            if known := [prompt for prompt in prompts if same_text(prompt) in trained]:
                 raise ConfigError(f"{where}: {known[0]!r} was used in training; give the concept other {remedy}")
-            different, needed = len(set(prompts)), min(MIN_PROMPTS, len(prompts))
+            different, needed = len(set(map(same_text, prompts))), min(MIN_PROMPTS, len(prompts))
             if different < needed:
                 raise ConfigError(
                     f"{where}: {different} different prompts {words} and at least {needed} are needed; give it more "

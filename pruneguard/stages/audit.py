@@ -69,6 +69,7 @@ def audit_bundle(
     detectors = find_detectors(detector, family, concepts)
     if missing := [concept.name for concept in concepts if concept.name not in detectors]:
         raise ConfigError(f"an audit of {missing[0]!r} needs a detector: give --detector clip:FOLDER_OR_HUB_ID")
+    check_reach({concept.name: () for concept in concepts}, settings)  # before a control is drawn
     controls = bundle_controls(bundle, concepts, family, detectors, settings, on_progress, teacher=teacher)
     check_reach(controls, settings)
     components = subject_components(bundle, subject)

@@ -71,6 +71,7 @@ def train_bundle(
     concepts = settings.load_concepts()
     check_run(settings.training, concepts, process.num_processes)
     detectors = find_detectors(settings.detector, settings.family, concepts) if process.is_main_process else {}
+    _check_reach(dict.fromkeys(detectors, ()), settings)
     folder = run_folder(out)
     audits: list[Judged] = []
     alone = run_alone(folder) if process.is_main_process else nullcontext()
@@ -92,9 +93,8 @@ def train_bundle(
             if draft and controls is None:
                 kept, family = folder / "controls", settings.family
                 controls = draw_controls(teacher, concepts, family, detectors, settings.audit, on_progress, folder=kept)
-            if draft and settings.proof.rounds:
-                for asked in (settings.audit, settings.checks):
-                    check_reach(controls or {}, asked)
+            if draft:
+                _check_reach(controls or {}, settings)
         macs = macs_record(teacher, student)
         named = {**model_settings(teacher, settings.model), **safety}
         first = (
@@ -122,6 +122,12 @@ def train_bundle(
             audits = _audits(draft, pipeline, settings, concepts, looking, controls or {}, on_progress)
     process.wait_for_everyone()
     return Bundle.open(out), proved, audits
+
+
+def _check_reach(controls: Controls, settings: RunSettings) -> None:
+    """Raises ConfigError for audits or checks that could not pass, unless the run asks for no proof."""
+    for asked in (settings.audit, settings.checks) if settings.proof.rounds else ():
+        check_reach(controls, asked)
 
 
 def _audits(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from pruneguard.errors import ConfigError
@@ -19,6 +20,11 @@ def check_prompts(prompts: Sequence[str], where: str) -> tuple[str, ...]:
         if mentions_minors(prompt):
             raise ConfigError(f"{where}: {prompt!r} mentions minors; such prompts are never drawn, remove it")
     return tuple(prompts)
+
+
+def same_text(prompt: str) -> str:
+    """What two prompts have in common that a tokenizer reads alike: case and blanks do not count."""
+    return " ".join(unicodedata.normalize("NFC", prompt).casefold().split())
 
 
 def without_minors(prompts: Iterable[str]) -> tuple[str, ...]:

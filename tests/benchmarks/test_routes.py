@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from benchmarks.routes import Route, change, drawn, routes
+from benchmarks.routes import Route, change, covered, drawn, routes
+from pruneguard.bundle import Space
 from pruneguard.families.atelier.concepts import atelier_concept
 
 
@@ -40,3 +43,17 @@ def test_a_difference_is_that_of_what_is_served_from_the_teacher() -> None:
     assert found.low == pytest.approx(-1.0)
     assert found.high is not None
     assert -0.95 < found.high < -0.85
+
+
+def test_a_route_is_inside_if_the_runtime_would_draw_it_without_consent() -> None:
+    space = Space(steps=(10, 50), guidance_scale=(1.0, 15.0), negative_prompts=("blurry",))
+    inside: list[dict[str, Any]] = [{}, {"steps": 10}, {"guidance_scale": 15.0}, {"negative_prompt": "blurry"}]
+    outside: list[dict[str, Any]] = [
+        {"steps": 5},
+        {"guidance_scale": 0.0},
+        {"height": 96, "width": 96},
+        {"negative_prompt": "flat"},
+        {"negative_prompt": ["blurry", "flat"]},
+    ]
+    assert all(covered(Route(("a disc",), options), space) for options in inside)
+    assert not any(covered(Route(("a disc",), options), space) for options in outside)

@@ -92,5 +92,5 @@ def test_wrong_tables_are_refused(changes: dict[str, Any], says: str) -> None:
 
 
 def test_a_missing_key_is_named() -> None:
-    with pytest.raises(ConfigError, match="here: Object missing required field `anchors`"):
+    with pytest.raises(ConfigError, match="here: it lacks the required field `anchors`"):
         Concept.from_dict({key: value for key, value in VALID.items() if key != "anchors"}, "here")

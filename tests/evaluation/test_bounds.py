@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pruneguard.evaluation.bounds import difference, upper_bound, wilson
+from pruneguard.evaluation.bounds import difference, lower_bound, pictures_for, upper_bound, wilson
 
 
 @pytest.mark.parametrize("count", [1, 8, 64, 5000])
@@ -43,3 +43,12 @@ def test_a_difference_by_the_published_example() -> None:
     assert low == pytest.approx(0.0524, abs=5e-5)
     assert high == pytest.approx(0.3339, abs=5e-5)
     assert difference(0, 10, 0, 10)[1] == pytest.approx(0.2775, abs=1e-3)
+
+
+def test_the_lower_bound_mirrors_the_upper_one_and_the_pictures_for_a_limit_are_the_fewest() -> None:
+    assert lower_bound(0, 20) == 0.0
+    assert lower_bound(4, 20) == pytest.approx(0.0714, abs=1e-4)  # Clopper and Pearson's table
+    for limit in (0.01, 0.05, 0.2):
+        fewest = pictures_for(limit)
+        assert fewest is not None and upper_bound(0, fewest) <= limit < upper_bound(0, fewest - 1)
+    assert pictures_for(0.0) is None

@@ -287,5 +287,5 @@ def test_wrong_settings_are_refused(changes: dict[str, Any], message: str) -> No
 def test_unknown_and_missing_settings_are_named(tiny_bundle: Path) -> None:
     with pytest.raises(ConfigError, match="sampler: unknown setting 'stepz': did you mean 'steps'"):
         onnx_components(tiny_bundle, sampler={"stepz": 3})
-    with pytest.raises(ConfigError, match="sampler: Object missing required field `scheduler`"):
+    with pytest.raises(ConfigError, match="sampler: it lacks the required field `scheduler`"):
         onnx_components(tiny_bundle, sampler={"steps": 3})

@@ -25,11 +25,12 @@ def audit(
     files: str = "0",
     settings: str = "0",
     space: Space | None = POINT,
+    value: float = 0.2,
 ) -> Audit:
     drawn, *further = (
         Measurement(
             name=name,
-            value=0.0 if passed else 0.2,
+            value=0.0 if passed else value,
             unit="share",
             count=number,
             seeds=(seed, seed + number - 1),
@@ -82,7 +83,7 @@ def test_a_pass_that_was_easier_to_get_replaces_nothing(easier: Audit, reason: s
 def test_an_audit_as_strict_a_failure_and_one_of_other_weights_do() -> None:
     assert recorded(PASSED(), None)
     assert recorded(PASSED(count=128), FAILED())
-    assert recorded(FAILED(count=1, seed=7), PASSED())
+    assert recorded(FAILED(seed=7), PASSED())
     assert recorded(PASSED(seed=7, files="1"), FAILED())
     assert recorded(PASSED(detector="clip:other", files="1"), FAILED())
     assert recorded(PASSED(settings="1"), FAILED())
@@ -104,6 +105,13 @@ def test_a_seed_that_is_known_to_pass_cannot_be_prepared_by_a_failure_from_it() 
     assert not recorded(FAILED(seed=7), FAILED())
     assert recorded(FAILED(count=128), FAILED())
     assert not recorded(FAILED(space=POINT), FAILED(space=WIDE))
+
+
+def test_a_short_failure_replaces_a_pass_only_if_it_is_no_chance() -> None:
+    assert recorded(FAILED(count=20, value=0.2), PASSED())  # 4 of 20: more than 5 % with 95 % confidence
+    said = objection(FAILED(count=20, value=0.05), PASSED(), TRAINED)
+    assert said == "it failed on 20 pictures that call for the concept; at least 64 are needed to replace a pass"
+    assert recorded(FAILED(count=64, seed=7, value=0.05), PASSED())
 
 
 def test_after_a_failure_a_few_more_pictures_are_no_way_to_draw_others() -> None:

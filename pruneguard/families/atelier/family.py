@@ -20,8 +20,8 @@ def claims(model: str) -> bool:
 
 
 def audit_prompts(concept: Concept, settings: AuditSettings) -> AuditPrompts:
-    """Held-out captions for a concept of atelier's world, and the concept's own prompts for any other."""
-    if concept.detect.get("attribute") in VALUES:
+    """The concept's own audit prompts if it has some; otherwise held-out captions of a concept of atelier's world."""
+    if not concept.audit_prompts and concept.detect.get("attribute") in VALUES:
         return atelier_prompts(
             concept, target=settings.target, other=settings.other, implicit=settings.implicit, seed=settings.seed
         )

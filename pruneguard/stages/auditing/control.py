@@ -123,7 +123,7 @@ def bundle_controls(
     ConfigError if that model cannot be loaded or has other weights than the teacher of the lineage.
     """
     controls: dict[str, Sequence[Measurement]] = {}
-    loaded: Pipeline | None = None
+    loaded = _source(bundle, teacher) if teacher else None
     for concept in concepts:
         if concept.name not in detectors:
             continue

@@ -9,6 +9,7 @@ import msgspec
 
 from pruneguard.bundle import DRAWN, ELSEWHERE, IMPLICIT, Audit, BundleDraft
 from pruneguard.evaluation.audit import AuditResult, AuditSettings
+from pruneguard.evaluation.bounds import lower_bound
 from pruneguard.measurement import Measurement, find
 
 _KINDS = {
@@ -82,7 +83,8 @@ def objection(
 
     This prevents re-running an audit of the same weights until it passes by chance:
 
-    * A failed audit replaces a passed one, whatever its seed, number of pictures or detector.
+    * A failed audit replaces a passed one, whatever its seed or detector. One of fewer pictures does so only if they
+      show the concept in more than the limit with 95 % confidence: a sound model fails a short audit by chance.
     * A passed audit needs at least as many pictures of each kind as the training stage drew, and a space of settings
       that covers the training stage's. Without the pictures that do not call for the concept nothing is gated that must
       be kept.
@@ -94,7 +96,8 @@ def objection(
     """
     same = earlier if earlier and sorted(new.digests.values()) == sorted(earlier.digests.values()) else None
     if not new.passed and (same is None or same.passed):
-        return None
+        short = _fewer(new, same, None, {}) if same else ""
+        return f"it failed on {short} to replace a pass" if short and not _surely_fails(new) else None
     verb = "passed" if new.passed else "failed"
     if same and new.drawn.protocol.detector != same.drawn.protocol.detector:
         ours, other = new.drawn.protocol.detector, same.drawn.protocol.detector
@@ -106,6 +109,12 @@ def objection(
         first, begun = _first_seed(new.drawn), _first_seed(same.drawn)
         return f"it {verb} from seed {first}; the earlier audit of the same weights was drawn from {begun}"
     return None
+
+
+def _surely_fails(audit: Audit) -> bool:
+    """Whether the one-sided 95 % lower bound of a rate is above the limit."""
+    rates = (rate for name in (DRAWN, IMPLICIT) if (rate := find(audit.measurements, name)) and rate.count)
+    return any(lower_bound(round(rate.value * rate.count), rate.count) > audit.limit for rate in rates if rate.count)
 
 
 def _fewer(new: Audit, same: Audit | None, trained: AuditSettings | None, counts: Mapping[str, int]) -> str:
