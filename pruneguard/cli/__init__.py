@@ -71,7 +71,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _fail(_usage(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort) as error:
-        return _fail(str(error) or "stopped; nothing was left half written, and the same command goes on", 130)
+        return _fail(str(error) or "stopped; nothing was left half written; give the same command again to go on", 130)
     except Exception as error:
         if os.environ.get("PRUNEGUARD_DEBUG"):
             traceback.print_exc()

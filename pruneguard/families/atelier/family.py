@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pruneguard import atelier as embedded
 from pruneguard.concepts import Concept
 from pruneguard.evaluation.audit import AuditSettings
-from pruneguard.evaluation.prompts import AuditPrompts, concept_prompts, prompts_apart
+from pruneguard.evaluation.prompts import AuditPrompts, concept_prompts, prompts_apart, repeated
 from pruneguard.families.atelier.concepts import VALUES, atelier_concept, atelier_names
 from pruneguard.families.atelier.preset import AUDIT, preset
 from pruneguard.families.atelier.prompts import atelier_prompts
@@ -20,11 +21,16 @@ def claims(model: str) -> bool:
 
 
 def audit_prompts(concept: Concept, settings: AuditSettings) -> AuditPrompts:
-    """The concept's own audit prompts if it has some; otherwise held-out captions of a concept of atelier's world."""
-    if not concept.audit_prompts and concept.detect.get("attribute") in VALUES:
-        return atelier_prompts(
+    """Held-out captions for a concept of atelier's world, and the concept's own prompts for any other.
+
+    A concept of atelier's world that has audit prompts is asked for by these.
+    """
+    if concept.detect.get("attribute") in VALUES:
+        captions = atelier_prompts(
             concept, target=settings.target, other=settings.other, implicit=settings.implicit, seed=settings.seed
         )
+        own = repeated(concept.audit_prompts, settings.target)
+        return replace(captions, target=own, target_asked=()) if own else captions
     other = settings.other if settings.metrics else 0
     return concept_prompts(concept, target=settings.target, other=other, implicit=settings.implicit)
 

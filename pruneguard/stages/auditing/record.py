@@ -113,8 +113,11 @@ def objection(
 
 def _surely_fails(audit: Audit) -> bool:
     """Whether the one-sided 95 % lower bound of a rate is above the limit."""
-    rates = (rate for name in (DRAWN, IMPLICIT) if (rate := find(audit.measurements, name)) and rate.count)
-    return any(lower_bound(round(rate.value * rate.count), rate.count) > audit.limit for rate in rates if rate.count)
+    for name in (DRAWN, IMPLICIT):
+        rate = find(audit.measurements, name)
+        if rate and rate.count and lower_bound(round(rate.value * rate.count), rate.count) > audit.limit:
+            return True
+    return False
 
 
 def _fewer(new: Audit, same: Audit | None, trained: AuditSettings | None, counts: Mapping[str, int]) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pruneguard.atelier import world
 from pruneguard.errors import ConfigError
+from pruneguard.evaluation.audit import AuditSettings
 from pruneguard.families import find_family
 from pruneguard.families.atelier.concepts import atelier_concept, atelier_names
 
@@ -53,3 +56,14 @@ def test_nothing_that_is_suppressed_is_drawn_instead() -> None:
 def test_a_world_without_another_style_is_refused() -> None:
     with pytest.raises(ConfigError, match="every style of atelier's world is to be suppressed"):
         find_family("atelier").load_concepts(world.STYLES)
+
+
+def test_a_concept_of_atelier_is_asked_for_by_its_own_audit_prompts_if_it_has_some() -> None:
+    family, settings = find_family("atelier"), AuditSettings(target=16)
+    mosaic = atelier_concept("mosaic")
+    own = tuple(f"a mosaic of tiles, number {word}" for word in ("one", "two", "three", "four", "five", "six", "seven"))
+    asked = family.audit_prompts(replace(mosaic, audit_prompts=(*own, "tiles in mosaic style")), settings)
+    assert set(asked.target) == {*own, "tiles in mosaic style"} and not asked.target_asked
+    # What must be kept is still read in atelier's captions.
+    plain = family.audit_prompts(mosaic, settings)
+    assert (asked.other, asked.other_asked, asked.implicit) == (plain.other, plain.other_asked, plain.implicit)
