@@ -1,8 +1,8 @@
 """Training that ends when the proof holds: after each round of training the student is audited on validation prompts.
 
-A student that shows a concept above its limit, or that lost too much of the rest, is edited in closed form, and trained
-for another round if that is not enough, up to a limit of rounds. Validation prompts are neither training nor audit
-prompts, so the audits that follow stay blind.
+A student that shows a concept above its limit is edited in closed form. If that is not enough, or if too little of the
+rest is kept, it is trained for another round, up to a limit of rounds. Validation prompts are neither training nor
+audit prompts, so the audits that follow stay blind.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import nn
 
@@ -41,6 +42,14 @@ Checks = Mapping[str, Sequence[Measurement]]
 PHASE = "prove"
 _SEED = 3_000_000
 """Added to the audit's seed for validation pictures."""
+
+
+class Lack(NamedTuple):
+    """What a concept's proof lacks."""
+
+    reason: str
+    shown: bool
+    """Whether it is drawn too often; otherwise too little of the rest is kept."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,8 @@ def train_until_proved(
     can_edit = may_go_on and bool(missing) and has_cross_attention(result.unet) and checks.may_edit()
     edits = Edits(teacher, concepts, data) if can_edit else None
     while missing:
-        if edits and (found := _edited(edits, checks, result, done, missing)):
+        shown = any(lack.shown for lack in missing.values())  # an edit brings nothing back that training lost
+        if edits and shown and (found := _edited(edits, checks, result, done, missing)):
             result, missing = found
             edited += 1
         if not missing or not may_go_on or done == proof.rounds:
@@ -140,12 +150,12 @@ def train_until_proved(
         )
         steps, upper = steps + int(result.metrics["steps"]), upper + int(result.metrics["upper_steps"])
         missing = checks.missing(result, done, suspected=missing)
-    return Proved(result, done, steps, upper, edited, tuple(f"{name}: {reason}" for name, reason in missing.items()))
+    return Proved(result, done, steps, upper, edited, tuple(f"{name}: {lack.reason}" for name, lack in missing.items()))
 
 
 def _edited(
     edits: Edits, checks: _SmallAudits, result: TrainResult, done: int, missing: Collection[str]
-) -> tuple[TrainResult, dict[str, str]] | None:
+) -> tuple[TrainResult, dict[str, Lack]] | None:
     """The edited student and what it lacks; None unless the edit proves a concept and leaves the others as they are."""
     changed = edits.made(result)
     left = checks.missing(changed, done, edited=True)
@@ -176,15 +186,15 @@ class _SmallAudits:
 
     def missing(
         self, result: TrainResult, done: int, *, suspected: Collection[str] = (), edited: bool = False
-    ) -> dict[str, str]:
-        """What is missing in words, by the concept's name, after `done` further rounds.
+    ) -> dict[str, Lack]:
+        """What is missing, by the concept's name, after `done` further rounds.
 
         The main process checks and tells the others. It begins with the `suspected` concepts, and checks the others
         only if these lack nothing.
         """
         if not self.validation.prompts:
             return {}
-        missing: dict[str, str] = {}
+        missing: dict[str, Lack] = {}
         if this_process().is_main_process:
             found: dict[str, Sequence[Measurement]] = {}
             for part in _parts(self.concepts, suspected):
@@ -201,13 +211,14 @@ class _SmallAudits:
         seen = all(texts.other and named(controls.get(name, ()), KEPT) for name, texts in prompts.items())
         return from_main_process(self.settings.proof.edit and seen)
 
-    def _lacks(self, found: Checks) -> dict[str, str]:
+    def _lacks(self, found: Checks) -> dict[str, Lack]:
         controls, audit = self.validation.controls, self.settings.audit
-        reasons = {
-            name: shortfall(measured, controls.get(name, ()), limit=audit.limit, keep=audit.keep)
-            for name, measured in found.items()
-        }
-        return {name: reason for name, reason in reasons.items() if reason}
+        lacks = {}
+        for name, measured in found.items():
+            reason = shortfall(measured, controls.get(name, ()), limit=audit.limit, keep=audit.keep)
+            if reason:
+                lacks[name] = Lack(reason, shown=bool(shortfall(measured, (), limit=audit.limit, keep=audit.keep)))
+        return lacks
 
     def _look(self, result: TrainResult, concepts: Sequence[Concept]) -> dict[str, Sequence[Measurement]]:
         """A small audit of each concept that has validation prompts and a detector."""
@@ -252,8 +263,8 @@ def _parts(concepts: Sequence[Concept], suspected: Collection[str]) -> list[list
     return [part for part in parts if part]
 
 
-def _told(found: Checks, missing: Mapping[str, str]) -> str:
+def _told(found: Checks, missing: Mapping[str, Lack]) -> str:
     """What a check found, in words for the progress."""
     if missing:
-        return "waits for " + "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        return "waits for " + "; ".join(f"{name}: {lack.reason}" for name, lack in missing.items())
     return ", ".join(f"{name} {show(rate)}" for name, measured in found.items() if (rate := find(measured, DRAWN)))

@@ -126,6 +126,16 @@ def test_nothing_is_edited_where_no_check_sees_what_it_costs(
     assert (proved.rounds, proved.edits, proved.missing) == (1, 0, ())
 
 
+def test_an_edit_is_no_remedy_for_what_training_lost(
+    tiny_pipeline: Pipeline, data: LatentSet, settings: RunSettings, tmp_path: Path
+) -> None:
+    said: list[Advance] = []
+    kept = (Measurement(name="kept/shape", value=1.2),)  # more than the metric ever gives
+    proved = prove(tiny_pipeline, data, settings, tmp_path, {"glow": Scripted(bad=0)}, kept=kept, said=said.append)
+    assert (proved.rounds, proved.edits) == (2, 0)
+    assert not any("edit" in advance.detail for advance in said)
+
+
 def test_captions_that_are_no_prompts_are_not_preserved(tiny_pipeline: Pipeline, data: LatentSet) -> None:
     odd = replace(data, captions=("", "a child on a beach", *data.captions[2:]))
     result = TrainResult(tiny_pipeline, {}, Path())
