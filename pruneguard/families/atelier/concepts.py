@@ -25,14 +25,17 @@ def atelier_names() -> tuple[str, ...]:
 def atelier_concept(name: str, beside: Collection[str] = ()) -> Concept:
     """The concept of that name, made from the world's scenes and templates.
 
-    What is drawn instead is none of the names in `beside`. Raises ConfigError for an unknown name, and if no value of
+    What is drawn instead is none of the names in `beside`, and another value for each of them: several styles that all
+    become one draw the remaining ones towards it. Raises ConfigError for an unknown name, and if no value of
     its attribute is left to draw instead.
     """
     attribute, value = _target(name)
     matching = [scene for scene in world.scenes() if getattr(scene, attribute) == value]
-    anchor = next((other for other in VALUES[attribute] if other != value and other not in beside), None)
-    if anchor is None:
+    suppressed = [other for other in VALUES[attribute] if other == value or other in beside]
+    left = [other for other in VALUES[attribute] if other not in suppressed]
+    if not left:
         raise ConfigError(f"every {attribute} of atelier's world is to be suppressed, so none is left to draw instead")
+    anchor = left[suppressed.index(value) % len(left)]
     prompts: list[str] = []
     anchors: list[str] = []
     for scene in matching:

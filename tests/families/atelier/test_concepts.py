@@ -45,7 +45,8 @@ def test_objects_and_nudity_are_replaced_by_what_is_nearest() -> None:
 
 def test_nothing_that_is_suppressed_is_drawn_instead() -> None:
     mosaic, flat, star = find_family("atelier").load_concepts(["mosaic", "flat", "star"])
-    assert all("outline style" in text for text in (*flat.anchors, *mosaic.anchors))
+    assert all("outline style" in text for text in flat.anchors)
+    assert all("hatching style" in text for text in mosaic.anchors)
     for concept in (mosaic, flat, star):
         words = [set(text.replace(",", "").split()) for text in concept.anchors]
         assert not any({"mosaic", "flat", "star"} & said for said in words)
@@ -67,3 +68,11 @@ def test_a_concept_of_atelier_is_asked_for_by_its_own_audit_prompts_if_it_has_so
     # What must be kept is still read in atelier's captions.
     plain = family.audit_prompts(mosaic, settings)
     assert (asked.other, asked.other_asked, asked.implicit) == (plain.other, plain.other_asked, plain.implicit)
+
+
+def test_styles_that_are_suppressed_together_become_different_ones() -> None:
+    names = ("mosaic", "glow", "relief")
+    instead = {atelier_concept(name, beside=set(names) - {name}).anchors[-1] for name in names}
+    shown = {next(style for style in world.STYLES if style in anchor) for anchor in instead}
+    assert len(shown) == 3 and not shown & set(names)
+    assert "flat" in atelier_concept("mosaic").anchors[-1]
