@@ -77,11 +77,7 @@ PAGES: dict[str, tuple[Section, ...]] = {
         Section("cold_start", cold_section, (*_SERVED, "benchmarks/cold_start.py")),
         Section("erasers", erasers_section, (*_DRAWN, *_TRAINED, "benchmarks/erasers.py")),
         Section("oracle", oracle_section, ("pruneguard/atelier/", "benchmarks/oracle.py")),
-        Section(
-            "together",
-            together_section,
-            (*_BUNDLED, "benchmarks/together.py"),
-        ),
+        Section("together", together_section, (*_BUNDLED, "benchmarks/together.py")),
         *(
             Section(name, partial(unlearning_section, name=name), (*_BUNDLED, "benchmarks/unlearning.py"))
             for name in ("unlearning", "unlearning_nudity")

@@ -21,15 +21,18 @@ from numpy.typing import NDArray
 from benchmarks.machine import describe
 from benchmarks.served import INTERVAL, SERVED, Images, Subjects, measure_beside, rate, write_results
 from pruneguard.atelier.oracle import ATTRIBUTES
-from pruneguard.bundle import Bundle, Space, common_space
+from pruneguard.bundle import Bundle, Space
 from pruneguard.concepts import Concept
+from pruneguard.errors import RequestError
 from pruneguard.evaluation.bounds import difference
 from pruneguard.evaluation.prompts import repeated
 from pruneguard.families.atelier.detector import OracleDetector
 from pruneguard.families.atelier.prompts import atelier_prompts
 from pruneguard.measurement import Measurement, Protocol, show
 from pruneguard.models import load_pipeline
-from pruneguard.runtime import draw
+from pruneguard.runtime import SamplerSettings, draw
+from pruneguard.runtime.measured import check_measured, measured_space
+from pruneguard.runtime.sampling.request import make_request
 from pruneguard.settings import plain
 from pruneguard.stages.audit import bundle_concepts
 
@@ -102,20 +105,15 @@ def change(dense: NDArray[np.bool_], served: NDArray[np.bool_]) -> Measurement:
     )
 
 
-def covered(route: Route, space: Space) -> bool:
-    """Whether the runtime draws the route without consent because the audits' space has its settings."""
-    steps, scale = route.options.get("steps"), route.options.get("guidance_scale")
-    asked = Space(
-        steps=(steps, steps) if steps is not None else space.steps,
-        guidance_scale=(scale, scale) if scale is not None else space.guidance_scale,
-        sizes=((route.options["height"], route.options["width"]),) if "height" in route.options else (),
-        negative_prompts=tuple(_listed(route.options.get("negative_prompt", ()))),
-    )
-    return space.covers(asked)
-
-
-def _listed(negatives: str | Sequence[str]) -> Sequence[str]:
-    return [negatives] if isinstance(negatives, str) else negatives
+def covered(route: Route, space: Space, sampler: SamplerSettings) -> bool:
+    """Whether the runtime draws the route without consent, because the audits measured its settings."""
+    prompts = route.prompts
+    try:
+        request = make_request(sampler, prompts=prompts, seeds=range(len(prompts)), **route.options)
+        check_measured(request, space, sampler)
+    except RequestError:
+        return False
+    return True
 
 
 def measure(
@@ -141,7 +139,7 @@ def measure(
 @click.command()
 @click.option("--bundle", type=click.Path(path_type=Path), default=Path("pruneguard-demo/bundle"), show_default=True)
 @click.option("--teacher", default="atelier", show_default=True, help="The dense model that the bundle was made from.")
-@click.option("--pictures", default=64, show_default=True)
+@click.option("--pictures", default=128, show_default=True)
 @click.option("--seed", default=5000, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULT, show_default=True)
 def main(bundle: Path, teacher: str, pictures: int, seed: int, out: Path) -> None:
@@ -153,9 +151,10 @@ def main(bundle: Path, teacher: str, pictures: int, seed: int, out: Path) -> Non
 
     concepts, shown = measure_beside(bundle, {"dense": load_pipeline(teacher)}, tried)
     opened = Bundle.open(bundle)
-    space = common_space(audit.space for audit in opened.manifest.audits if audit.space)
+    sampler = SamplerSettings.from_dict(opened.manifest.sampler)
+    space = measured_space(opened.manifest.audits, sampler)
     inside = {
-        concept.name: [name for name, way in routes(concept, pictures, seed).items() if covered(way, space)]
+        concept.name: [name for name, way in routes(concept, pictures, seed).items() if covered(way, space, sampler)]
         for concept in bundle_concepts(opened)
     }
     results = {"concepts": concepts, "inside": inside, "space": plain(space), "pictures": pictures}

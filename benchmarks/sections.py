@@ -18,8 +18,6 @@ LABELS = {
     "renderings": "the oracle on fresh renderings",
     "reconstructions": "the oracle on the autoencoder's reconstructions",
 }
-
-
 _FEW = 10
 """The fewest pictures of a share that a ratio is formed with."""
 _BESIDE = {STANDARD: "", DISTILLED: " to the distilled"}
@@ -128,14 +126,14 @@ def unlearning_section(unlearning: dict[str, Any], name: str = "unlearning") -> 
             measured = {subject: read_measurements(entries) for subject, entries in subjects.items()}
             beside = {words: measured[subject] for subject, words in _BESIDE.items() if subject in measured}
             rows = {
-                subject: [*_read(entries, subject), *_balances(entries, beside, concept)]
+                subject: [*_drawn_and_distance(entries, subject), *_balances(entries, beside, concept)]
                 for subject, entries in measured.items()
             }
             parts += [*_rows(f"“{concept}”, {kind}", rows), ""]
     return "\n".join([*parts, _source(name, unlearning["command"], unlearning)])
 
 
-def _read(measured: Sequence[Measurement], subject: str) -> list[Measurement]:
+def _drawn_and_distance(measured: Sequence[Measurement], subject: str) -> list[Measurement]:
     """How often the concept shows, and how far the pictures are from the standard's unless they are these."""
     names = ("drawn",) if subject == STANDARD else ("drawn", "frechet to the model that never saw it")
     return [_found(measured, name) for name in names]

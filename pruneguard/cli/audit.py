@@ -59,8 +59,8 @@ def command(bundle: Path, subject: str | None, detector: str | None, teacher: st
                 click.echo(f"{each.record.concept}: not recorded: {each.objection}")
             if not each.record.passed:
                 reasons[each.record.concept] = each.record.judgement().reason
-                if not each.objection and name != MODEL and name not in refused:
-                    refused.append(name)
+        if name != MODEL and any(not each.objection and not each.record.passed for each in audits):
+            refused.append(name)
     if reasons:
         failed = "; ".join(f"{concept}: {reason}" for concept, reason in sorted(reasons.items()))
         follows = f"; the runtime refuses {', '.join(refused)} of {bundle} until it passes" if refused else ""

@@ -31,7 +31,9 @@ def command(
 
     for audit in Bundle.open(bundle).manifest.audits:
         if audit.subject == MODEL and not audit.passed:
-            click.echo(f"note: the model failed its audit of {audit.concept}, so its engines will fail theirs")
+            click.echo(
+                f"note: the model failed its audit of {audit.concept}, so an engine of it will most likely fail too"
+            )
     with RichProgress() as progress:
         chosen = Choice(target or "onnx", {} if opset is None else {"opset": opset})
         done = export_bundle(bundle, target=chosen, name=name, detector=detector, on_progress=progress)

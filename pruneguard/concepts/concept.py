@@ -81,6 +81,16 @@ class Concept:
         for key in TEXTS:
             check_prompts(getattr(self, key), f"{where}, `{key}`")
 
+    @property
+    def trained(self) -> frozenset[str]:
+        """What training asks, as `same_text` shows it."""
+        return frozenset(map(same_text, (*self.prompts, *self.implicit_prompts)))
+
+    @property
+    def audited(self) -> frozenset[str]:
+        """What audits ask, as `same_text` shows it."""
+        return frozenset(map(same_text, (*self.audit_prompts, *self.audit_implicit_prompts)))
+
     def without(self, prompts: Collection[str]) -> Concept:
         """The concept without these prompts for training, their anchors, and these implicit prompts.
 

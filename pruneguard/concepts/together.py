@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import permutations
 
 from pruneguard.concepts.concept import Concept
 from pruneguard.errors import ConfigError
@@ -19,14 +20,12 @@ def suppress_together(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
     the implicit prompts and neighbours that name one. What audits ask stays. Raises ConfigError for a concept of which
     no prompt is left, for two concepts of one name, and for a prompt that trains one concept and audits another.
     """
-    trained = {text: each.name for each in concepts for text in (*each.prompts, *each.implicit_prompts)}
-    for concept in concepts:
-        for text in (*concept.audit_prompts, *concept.audit_implicit_prompts):
-            if text in trained:
-                raise ConfigError(
-                    f"concept {concept.name!r}: its audit asks {text!r}, and {trained[text]!r} trains with it; audits "
-                    "need prompts new to training"
-                )
+    for concept, other in permutations(concepts, 2):
+        if shared := sorted(concept.audited & other.trained):
+            raise ConfigError(
+                f"concept {concept.name!r}: its audit asks {shared[0]!r}, and {other.name!r} trains with it; audits "
+                "need prompts new to training"
+            )
     return tuple(_beside(concept, [*concepts[:i], *concepts[i + 1 :]]) for i, concept in enumerate(concepts))
 
 

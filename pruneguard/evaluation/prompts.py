@@ -58,7 +58,7 @@ class AuditPrompts:
             raise ConfigError(
                 f"{where}: {named[0]!r} names the concept; move it from the implicit prompts to the others"
             )
-        trained = {same_text(prompt) for prompt in (*concept.prompts, *concept.implicit_prompts)}
+        trained = concept.trained
         for prompts, words, remedy in (
             (self.target, "ask for it", "audit_prompts"),
             (self.implicit, "ask for it without its name", "audit_implicit_prompts"),

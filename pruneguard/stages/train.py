@@ -71,7 +71,7 @@ def train_bundle(
     concepts = settings.load_concepts()
     check_run(settings.training, concepts, process.num_processes)
     detectors = find_detectors(settings.detector, settings.family, concepts) if process.is_main_process else {}
-    _check_reach(dict.fromkeys(detectors, ()), settings)
+    _check_provable(dict.fromkeys(detectors, ()), settings)
     folder = run_folder(out)
     audits: list[Judged] = []
     alone = run_alone(folder) if process.is_main_process else nullcontext()
@@ -94,7 +94,7 @@ def train_bundle(
                 kept, family = folder / "controls", settings.family
                 controls = draw_controls(teacher, concepts, family, detectors, settings.audit, on_progress, folder=kept)
             if draft:
-                _check_reach(controls or {}, settings)
+                _check_provable(controls or {}, settings)
         macs = macs_record(teacher, student)
         named = {**model_settings(teacher, settings.model), **safety}
         first = (
@@ -124,7 +124,7 @@ def train_bundle(
     return Bundle.open(out), proved, audits
 
 
-def _check_reach(controls: Controls, settings: RunSettings) -> None:
+def _check_provable(controls: Controls, settings: RunSettings) -> None:
     """Raises ConfigError for audits or checks that could not pass, unless the run asks for no proof."""
     for asked in (settings.audit, settings.checks) if settings.proof.rounds else ():
         check_reach(controls, asked)

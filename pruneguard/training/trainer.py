@@ -27,6 +27,7 @@ from pruneguard.runs.interrupt import deferred_interrupt
 from pruneguard.runs.processes import this_process
 from pruneguard.runs.progress import Advance, OnProgress, silent
 from pruneguard.runs.record import check_record, free_settings
+from pruneguard.text.prompts import same_text
 from pruneguard.training.attention import plain_attention
 from pruneguard.training.batches import LowerBatches
 from pruneguard.training.levels import LevelGradients, check_rows
@@ -107,12 +108,14 @@ def _check_edits(settings: TrainSettings) -> None:
 def without_concepts(data: LatentSet, concepts: Sequence[Concept]) -> LatentSet:
     """The rows whose caption names none of the concepts, and whose picture shows none as far as that is known.
 
-    Captions that an audit of the concepts asks are left out too.
-
-    Raises ConfigError when none is left.
+    Captions that an audit of the concepts asks are left out too. Raises ConfigError when none is left.
     """
-    asked = {text for concept in concepts for text in (*concept.audit_prompts, *concept.audit_implicit_prompts)}
-    kept = data.where(lambda words: words not in asked and not any(concept.named_in(words) for concept in concepts))
+    audited = {text for concept in concepts for text in concept.audited}
+
+    def may_stay(words: str) -> bool:
+        return same_text(words) not in audited and not any(concept.named_in(words) for concept in concepts)
+
+    kept = data.where(may_stay)
     if not len(kept):
         raise ConfigError(
             "every row of the training data names or shows a concept, so nothing is left to learn; add other data"

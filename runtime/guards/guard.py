@@ -6,7 +6,6 @@ A guard allows or refuses. A guard that raises, or whose verdict is unsound, cou
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruneguard.errors import ConfigError, GuardFailure, Refusal, shown
-from pruneguard.text.disguises import words_of
+from pruneguard.text.disguises import unmarked, words_of
 from pruneguard.text.minors import mentions_minors
 
 Image = NDArray[np.uint8]
@@ -86,21 +85,17 @@ class ConceptTermsGuard:
         return cls({name: tuple(concept.get("terms", ())) for name, concept in concepts.items()})
 
     def check_prompt(self, prompt: str) -> Verdict:
-        padded, plain = f" {' '.join(words_of(prompt))} ", _folded(prompt)
+        padded, written = f" {' '.join(words_of(prompt))} ", unmarked(prompt).casefold()
         for concept, terms in self.terms.items():
             for term in terms:
                 phrase = " ".join(words_of(term))
                 # Words are Latin letters and digits. A term of other letters is looked for as it is written.
-                if f" {phrase} " in padded if phrase else _folded(term) in plain:
+                if f" {phrase} " in padded if phrase else unmarked(term).casefold() in written:
                     return _binary(self.name, True, concept)
         return _binary(self.name, False, "")
 
     def check_image(self, image: Image) -> None:
         return None
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold().strip()
 
 
 def check_guards(guards: Sequence[Guard]) -> tuple[Guard, ...]:

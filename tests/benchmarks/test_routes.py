@@ -7,7 +7,10 @@ import pytest
 
 from benchmarks.routes import Route, change, covered, drawn, routes
 from pruneguard.bundle import Space
+from pruneguard.export import sampler_settings
 from pruneguard.families.atelier.concepts import atelier_concept
+from pruneguard.models import load_pipeline
+from pruneguard.runtime import SamplerSettings
 
 
 def test_routes_change_one_thing_each_and_the_first_changes_none() -> None:
@@ -55,5 +58,6 @@ def test_a_route_is_inside_if_the_runtime_would_draw_it_without_consent() -> Non
         {"negative_prompt": "flat"},
         {"negative_prompt": ["blurry", "flat"]},
     ]
-    assert all(covered(Route(("a disc",), options), space) for options in inside)
-    assert not any(covered(Route(("a disc",), options), space) for options in outside)
+    sampler = SamplerSettings.from_dict(sampler_settings(load_pipeline("atelier")))
+    assert all(covered(Route(("a disc", "a ring"), options), space, sampler) for options in inside)
+    assert not any(covered(Route(("a disc", "a ring"), options), space, sampler) for options in outside)

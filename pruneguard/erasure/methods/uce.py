@@ -93,7 +93,7 @@ def edit_rows(
     aligned there and as many as both have, and all states of a prompt to preserve. The guides themselves are preserved
     too, so that what is drawn instead stays as it was.
     """
-    said, instead, kept = (_states(pipeline, texts) for texts in (prompts, anchors, preserve))
+    said, instead, kept = (prompt_states(pipeline, texts).double() for texts in (prompts, anchors, preserve))
     concepts, guides = [], []
     for i, (prompt, anchor) in enumerate(
         zip(word_tokens(pipeline, prompts), word_tokens(pipeline, anchors), strict=True)
@@ -192,8 +192,3 @@ def keys_and_values(unet: nn.Module) -> dict[str, nn.Parameter]:
         for name, module in unet.named_modules()
         if isinstance(module, nn.Linear) and name.endswith(("attn2.to_k", "attn2.to_v"))
     }
-
-
-def _states(pipeline: Pipeline, prompts: Sequence[str]) -> Tensor:
-    """States of the prompts, (B, L, D) float64 on the CPU."""
-    return prompt_states(pipeline, prompts).double()
