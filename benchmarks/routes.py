@@ -139,7 +139,7 @@ def measure(
 @click.command()
 @click.option("--bundle", type=click.Path(path_type=Path), default=Path("pruneguard-demo/bundle"), show_default=True)
 @click.option("--teacher", default="atelier", show_default=True, help="The dense model that the bundle was made from.")
-@click.option("--pictures", default=128, show_default=True)
+@click.option("--pictures", default=96, show_default=True)
 @click.option("--seed", default=5000, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULT, show_default=True)
 def main(bundle: Path, teacher: str, pictures: int, seed: int, out: Path) -> None:

@@ -193,7 +193,8 @@ def together_section(together: dict[str, Any]) -> str:
         measured = {
             f"{concept}{who}": read_measurements(audit[subject])
             for concept, audit in run["audits"].items()
-            for subject, who in (("erased", ""), ("teacher", ", dense teacher"))
+            for subject, who in (("erased", ""), ("distilled", ", distilled"), ("teacher", ", dense teacher"))
+            if subject in audit
         }
         parts += ["", *_rows(names, {name: _rates(entries) for name, entries in measured.items()})]
     return "\n".join([*rows, *parts, "", _source("together", together["command"], together)])
