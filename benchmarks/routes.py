@@ -1,14 +1,19 @@
 """The routes on which a suppressed concept may come back, tried on the dense teacher and on what is served.
 
 python -m benchmarks.routes --bundle pruneguard-demo/bundle
+python -m benchmarks.routes --bundle pruneguard-demo/bundle --go-on
 
 Prompts that name the concept, misspell it, name it beside another value or leave it unsaid; numbers of steps, guidance
 scales, sizes and negative prompts. Both engines draw the same prompts and seeds without guards. The picture shows the
 worst route.
+
+A route on which the pictures do not decide whether what is served draws the concept more often than the audits' limit
+gets four times as many, and all of them count. `--go-on` does only that, to the results of an earlier run.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +26,14 @@ from numpy.typing import NDArray
 from benchmarks.machine import describe
 from benchmarks.served import INTERVAL, SERVED, Images, Subjects, measure_beside, rate, write_results
 from pruneguard.atelier.oracle import ATTRIBUTES
-from pruneguard.bundle import Bundle, Space
+from pruneguard.bundle import LIMIT, Bundle, Space
 from pruneguard.concepts import Concept
 from pruneguard.errors import RequestError
-from pruneguard.evaluation.bounds import difference
+from pruneguard.evaluation.bounds import difference, lower_bound, upper_bound
 from pruneguard.evaluation.prompts import repeated
 from pruneguard.families.atelier.detector import OracleDetector
 from pruneguard.families.atelier.prompts import atelier_prompts
-from pruneguard.measurement import Measurement, Protocol, show
+from pruneguard.measurement import Measurement, Protocol, read_measurements, show
 from pruneguard.models import load_pipeline
 from pruneguard.runtime import SamplerSettings, draw
 from pruneguard.runtime.measured import check_measured, measured_space
@@ -38,6 +43,8 @@ from pruneguard.stages.audit import bundle_concepts
 
 RESULT = Path("benchmarks/results/routes.json")
 COLUMNS = 8
+FURTHER = 3
+"""Times as many pictures again for a route that the first ones leave undecided."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,11 @@ def _replaced(prompts: Sequence[str], old: str, new: str) -> tuple[str, ...]:
     return tuple(prompt.replace(old, new, 1) for prompt in prompts)
 
 
+def undecided(hits: int, count: int) -> bool:
+    """Whether the rate of `hits` in `count` pictures may lie above the audits' limit, and may lie below it."""
+    return lower_bound(hits, count) <= LIMIT < upper_bound(hits, count)
+
+
 def drawn(found: NDArray[np.bool_], subject: str, route: Route, seed: int) -> Measurement:
     """The share of pictures with the concept, with its one-sided 95 % bound; lists stay out of the protocol."""
     settings = {name: value for name, value in route.options.items() if not isinstance(value, list)}
@@ -117,23 +129,59 @@ def covered(route: Route, space: Space, sampler: SamplerSettings) -> bool:
 
 
 def measure(
-    subjects: Subjects, concept: Concept, *, pictures: int, seed: int
+    subjects: Subjects,
+    concept: Concept,
+    *,
+    pictures: int,
+    seed: int,
+    before: Mapping[str, Sequence[Measurement]] | None = None,
 ) -> tuple[dict[str, list[Measurement]], dict[str, Images]]:
-    """The rates on every route, and the pictures of the route on which what is served draws the concept most."""
+    """The rates on every route, and the pictures of the route on which what is served draws the concept most.
+
+    `before` has the rates of an earlier run with as many pictures from the same seed; only what they leave undecided is
+    drawn, and there are no pictures of the other routes.
+    """
     oracle, rows = OracleDetector(), {}
     worst, worst_images = -1.0, {}
+    more = routes(concept, FURTHER * pictures, seed + pictures)
     for name, route in routes(concept, pictures, seed).items():
-        images = {
-            subject: draw(components, route.prompts, range(seed, seed + pictures), batch_size=16, **route.options)
-            for subject, components in subjects.items()
-        }
-        found = {subject: oracle.detect(made, concept) for subject, made in images.items()}
+        images: dict[str, Images] = {}
+        if before is None:
+            images = _pictures(subjects, route, seed)
+            found = {subject: oracle.detect(made, concept) for subject, made in images.items()}
+        else:
+            found = _read(before[name], pictures)
+        if undecided(int(found[SERVED].sum()), len(found[SERVED])):
+            images = _pictures(subjects, more[name], seed + pictures)
+            found = {
+                subject: np.concatenate([found[subject], oracle.detect(made, concept)])
+                for subject, made in images.items()
+            }
         rows[name] = [*(drawn(hits, subject, route, seed) for subject, hits in found.items()), change(*found.values())]
         click.echo(f"{concept.name}, {name}: " + ", ".join(f"{entry.name} {show(entry)}" for entry in rows[name]))
-        if (reached := float(found[SERVED].mean())) > worst:
-            order = np.argsort(~found[SERVED], kind="stable")[:COLUMNS]
+        if images and (reached := float(found[SERVED].mean())) > worst:
+            order = np.argsort(~found[SERVED][-len(images[SERVED]) :], kind="stable")[:COLUMNS]
             worst, worst_images = reached, {f"{subject}: {name}": made[order] for subject, made in images.items()}
     return rows, worst_images
+
+
+def _pictures(subjects: Subjects, route: Route, seed: int) -> dict[str, Images]:
+    seeds = range(seed, seed + len(route.prompts))
+    return {
+        subject: draw(components, route.prompts, seeds, batch_size=16, **route.options)
+        for subject, components in subjects.items()
+    }
+
+
+def _read(rates: Sequence[Measurement], pictures: int) -> dict[str, NDArray[np.bool_]]:
+    """As many hits as an earlier run found, by the subject. Raises UsageError for one of other numbers."""
+    found = {}
+    for entry in rates:
+        if entry.name.startswith("drawn/"):
+            if entry.count is None or entry.count < pictures:
+                raise click.UsageError(f"the earlier run drew {entry.count} pictures a route, not {pictures}")
+            found[entry.name.removeprefix("drawn/")] = np.arange(entry.count) < round(entry.value * entry.count)
+    return found
 
 
 @click.command()
@@ -141,13 +189,17 @@ def measure(
 @click.option("--teacher", default="atelier", show_default=True, help="The dense model that the bundle was made from.")
 @click.option("--pictures", default=96, show_default=True)
 @click.option("--seed", default=5000, show_default=True)
+@click.option("--go-on", is_flag=True, help="Draw only what the results of an earlier run leave undecided.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULT, show_default=True)
-def main(bundle: Path, teacher: str, pictures: int, seed: int, out: Path) -> None:
+def main(bundle: Path, teacher: str, pictures: int, seed: int, go_on: bool, out: Path) -> None:
     """Try every route to each concept of an atelier bundle and write the rates."""
     machine = describe()
+    earlier: dict[str, Any] = json.loads(out.read_text()) if go_on else {}
 
     def tried(subjects: Subjects, concept: Concept) -> tuple[dict[str, Any], dict[str, Images]]:
-        return measure(subjects, concept, pictures=pictures, seed=seed)
+        ways = earlier["concepts"][concept.name] if go_on else None
+        before = {name: read_measurements(entries) for name, entries in ways.items()} if ways else None
+        return measure(subjects, concept, pictures=pictures, seed=seed, before=before)
 
     concepts, shown = measure_beside(bundle, {"dense": load_pipeline(teacher)}, tried)
     opened = Bundle.open(bundle)
@@ -158,7 +210,10 @@ def main(bundle: Path, teacher: str, pictures: int, seed: int, out: Path) -> Non
         for concept in bundle_concepts(opened)
     }
     results = {"concepts": concepts, "inside": inside, "space": plain(space), "pictures": pictures}
-    write_results(out, results, "benchmarks.routes", machine, shown, COLUMNS)
+    if go_on:  # the picture of the earlier run stays
+        out.write_text(json.dumps({**earlier, **results, "gone_on": machine}, indent=2) + "\n")
+    else:
+        write_results(out, results, "benchmarks.routes", machine, shown, COLUMNS)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 
-from benchmarks.routes import Route, change, covered, drawn, routes
+from benchmarks.routes import Route, change, covered, drawn, measure, routes, undecided
 from pruneguard.bundle import Space
 from pruneguard.export import sampler_settings
 from pruneguard.families.atelier.concepts import atelier_concept
@@ -61,3 +63,41 @@ def test_a_route_is_inside_if_the_runtime_would_draw_it_without_consent() -> Non
     sampler = SamplerSettings.from_dict(sampler_settings(load_pipeline("atelier")))
     assert all(covered(Route(("a disc", "a ring"), options), space, sampler) for options in inside)
     assert not any(covered(Route(("a disc", "a ring"), options), space, sampler) for options in outside)
+
+
+def test_a_rate_is_undecided_if_it_may_lie_on_both_sides_of_the_limit() -> None:
+    assert [undecided(hits, 96) for hits in (0, 1, 2, 8, 12)] == [False, False, True, True, False]
+    assert not undecided(8, 480)
+
+
+def test_only_what_is_undecided_is_drawn_again_and_all_pictures_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are numbers: the oracle sees the concept in those whose seed is in `hits`."""
+    hits, asked = {7, 30, 31, 60}, []
+
+    def draw(components: str, prompts: Sequence[str], seeds: range, **_: Any) -> Any:
+        asked.append((components, seeds))
+        return np.array(list(seeds))
+
+    class Oracle:
+        name = "atelier-oracle"
+
+        def detect(self, images: Any, concept: Any) -> Any:
+            return np.array([int(image) in hits for image in images])
+
+    monkeypatch.setattr("benchmarks.routes.draw", draw)
+    monkeypatch.setattr("benchmarks.routes.OracleDetector", Oracle)
+    way = {"named": Route(("a",) * 20)}
+    monkeypatch.setattr("benchmarks.routes.routes", lambda *_: {"named": Route(("a",) * 60)} if _[1] == 60 else way)
+    concept = atelier_concept("mosaic")
+    subjects: Any = {"dense": "dense", "served": "served"}
+    first, _ = measure(subjects, concept, pictures=20, seed=0)
+    assert asked == [(who, range(start, stop)) for start, stop in ((0, 20), (20, 80)) for who in ("dense", "served")]
+    (dense, served, _) = first["named"]
+    assert (served.value, served.count, served.seeds, dense.value) == (4 / 80, 80, (0, 79), 4 / 80)
+    asked.clear()
+    short = [drawn(np.arange(20) < 1, who, way["named"], 0) for who in subjects]
+    again, _ = measure(subjects, concept, pictures=20, seed=0, before={"named": short})
+    assert asked == [(who, range(20, 80)) for who in ("dense", "served")]
+    assert again == first
+    with pytest.raises(click.UsageError, match="the earlier run drew 20 pictures a route, not 30"):
+        measure(subjects, concept, pictures=30, seed=0, before={"named": short})
