@@ -33,7 +33,7 @@ from pruneguard.evaluation.bounds import difference, lower_bound, upper_bound
 from pruneguard.evaluation.prompts import repeated
 from pruneguard.families.atelier.detector import OracleDetector
 from pruneguard.families.atelier.prompts import atelier_prompts
-from pruneguard.measurement import Measurement, Protocol, read_measurements, show
+from pruneguard.measurement import Measurement, Protocol, named, read_measurements, show
 from pruneguard.models import load_pipeline
 from pruneguard.runtime import SamplerSettings, draw
 from pruneguard.runtime.measured import check_measured, measured_space
@@ -119,9 +119,8 @@ def change(dense: NDArray[np.bool_], served: NDArray[np.bool_]) -> Measurement:
 
 def covered(route: Route, space: Space, sampler: SamplerSettings) -> bool:
     """Whether the runtime draws the route without consent, because the audits measured its settings."""
-    prompts = route.prompts
     try:
-        request = make_request(sampler, prompts=prompts, seeds=range(len(prompts)), **route.options)
+        request = make_request(sampler, prompts=route.prompts, seeds=range(len(route.prompts)), **route.options)
         check_measured(request, space, sampler)
     except RequestError:
         return False
@@ -150,8 +149,8 @@ def measure(
             images = _pictures(subjects, route, seed)
             found = {subject: oracle.detect(made, concept) for subject, made in images.items()}
         else:
-            found = _read(before[name], pictures)
-        if undecided(int(found[SERVED].sum()), len(found[SERVED])):
+            found = _read(before[name], pictures, seed)
+        if len(found[SERVED]) == pictures and undecided(int(found[SERVED].sum()), pictures):
             images = _pictures(subjects, more[name], seed + pictures)
             found = {
                 subject: np.concatenate([found[subject], oracle.detect(made, concept)])
@@ -173,14 +172,16 @@ def _pictures(subjects: Subjects, route: Route, seed: int) -> dict[str, Images]:
     }
 
 
-def _read(rates: Sequence[Measurement], pictures: int) -> dict[str, NDArray[np.bool_]]:
-    """As many hits as an earlier run found, by the subject. Raises UsageError for one of other numbers."""
+def _read(rates: Sequence[Measurement], pictures: int, seed: int) -> dict[str, NDArray[np.bool_]]:
+    """As many hits as an earlier run found, by the subject. Raises UsageError for one of other numbers or seeds."""
     found = {}
-    for entry in rates:
-        if entry.name.startswith("drawn/"):
-            if entry.count is None or entry.count < pictures:
-                raise click.UsageError(f"the earlier run drew {entry.count} pictures a route, not {pictures}")
-            found[entry.name.removeprefix("drawn/")] = np.arange(entry.count) < round(entry.value * entry.count)
+    for subject, entry in named(rates, "drawn").items():
+        count = entry.count or 0
+        if count not in (pictures, (1 + FURTHER) * pictures):
+            raise click.UsageError(f"the earlier run drew {count} pictures a route, not {pictures}")
+        if entry.seeds != (seed, seed + count - 1):
+            raise click.UsageError(f"the earlier run drew from the seeds {entry.seeds}, not from {seed} on")
+        found[subject] = np.arange(count) < round(entry.value * count)
     return found
 
 

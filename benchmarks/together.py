@@ -102,6 +102,7 @@ def main(concepts: tuple[str, ...], distilled: Path | None, keep: Path | None, o
         for names, run in runs.items():
             for name, kept in kept_by(distilled, names).items():
                 run["audits"][name]["distilled"] = kept
+            run["distilled"] = describe()
             _write(out, runs)
         return
     with TemporaryDirectory() as scratch:

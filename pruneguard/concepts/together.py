@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import permutations
+from itertools import product
 
 from pruneguard.concepts.concept import Concept
 from pruneguard.errors import ConfigError
@@ -20,7 +20,7 @@ def suppress_together(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
     the implicit prompts and neighbours that name one. What audits ask stays. Raises ConfigError for a concept of which
     no prompt is left, for two concepts of one name, and for a prompt that trains one concept and audits another.
     """
-    for concept, other in permutations(concepts, 2):
+    for concept, other in product(concepts, repeat=2):
         if shared := sorted(concept.audited & other.trained):
             raise ConfigError(
                 f"concept {concept.name!r}: its audit asks {shared[0]!r}, and {other.name!r} trains with it; audits "

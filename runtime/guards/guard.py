@@ -6,6 +6,7 @@ A guard allows or refuses. A guard that raises, or whose verdict is unsound, cou
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruneguard.errors import ConfigError, GuardFailure, Refusal, shown
-from pruneguard.text.disguises import unmarked, words_of
+from pruneguard.text.disguises import words_of
 from pruneguard.text.minors import mentions_minors
 
 Image = NDArray[np.uint8]
@@ -85,17 +86,23 @@ class ConceptTermsGuard:
         return cls({name: tuple(concept.get("terms", ())) for name, concept in concepts.items()})
 
     def check_prompt(self, prompt: str) -> Verdict:
-        padded, written = f" {' '.join(words_of(prompt))} ", unmarked(prompt).casefold()
+        padded, written = f" {' '.join(words_of(prompt))} ", _as_written(prompt)
         for concept, terms in self.terms.items():
             for term in terms:
                 phrase = " ".join(words_of(term))
                 # Words are Latin letters and digits. A term of other letters is looked for as it is written.
-                if f" {phrase} " in padded if phrase else unmarked(term).casefold() in written:
+                if f" {phrase} " in padded if phrase else _as_written(term) in written:
                     return _binary(self.name, True, concept)
         return _binary(self.name, False, "")
 
     def check_image(self, image: Image) -> None:
         return None
+
+
+def _as_written(text: str) -> str:
+    """The text with its marks, which tell letters apart outside of Latin, and without invisible characters."""
+    shown = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    return unicodedata.normalize("NFKC", shown).casefold().strip()
 
 
 def check_guards(guards: Sequence[Guard]) -> tuple[Guard, ...]:

@@ -99,5 +99,10 @@ def test_only_what_is_undecided_is_drawn_again_and_all_pictures_count(monkeypatc
     again, _ = measure(subjects, concept, pictures=20, seed=0, before={"named": short})
     assert asked == [(who, range(20, 80)) for who in ("dense", "served")]
     assert again == first
+    asked.clear()
+    assert measure(subjects, concept, pictures=20, seed=0, before=first)[0] == first
+    assert not asked, "no picture is counted twice"
+    with pytest.raises(click.UsageError, match=r"from the seeds \(0, 19\), not from 5 on"):
+        measure(subjects, concept, pictures=20, seed=5, before={"named": short})
     with pytest.raises(click.UsageError, match="the earlier run drew 20 pictures a route, not 30"):
         measure(subjects, concept, pictures=30, seed=0, before={"named": short})

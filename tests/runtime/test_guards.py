@@ -28,7 +28,18 @@ def test_concept_terms_of_other_letters_are_found_as_they_are_written() -> None:
     guard = ConceptTermsGuard.from_concepts({"monet": {"terms": ["Monet", "モネ"]}})
     assert guard.check_prompt("モネの睡蓮").decision == "refuse"
     assert guard.check_prompt("ﾓﾈの睡蓮").decision == "refuse"
+    assert guard.check_prompt("モ\u200bネの睡蓮").decision == "refuse"
     assert guard.check_prompt("北斎の波").decision == "allow"
+
+
+def test_marks_that_make_another_letter_make_another_word() -> None:
+    """A voiced kana and a Korean syllable are letters of their own: glass is no crow."""
+    guard = ConceptTermsGuard({"glass": ("ガラス",), "edge": ("가",)})
+    assert [guard.check_prompt(text).decision for text in ("ガラスの絵", "カラスの絵", "각")] == [
+        "refuse",
+        "allow",
+        "allow",
+    ]
 
 
 def test_concept_terms_need_terms() -> None:
